@@ -516,6 +516,7 @@ def test_limits_dim_examples_and_a_slider_of_a_column_moves_the_point_to_its_val
 def test_the_legend_has_the_unit_the_ends_and_what_is_missing(chromium, of_boxes):
     path, _, splits = of_boxes
     chromium.open(path, "#colour=load")
+    chromium.run(DRAWN)
     text = chromium.run("document.querySelector('.legend').innerText")
     load = np.concatenate(
         [part.responses["load [N]"] for part in (splits.train, splits.valid, splits.test)]

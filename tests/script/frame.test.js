@@ -3,15 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import {
-  Frame,
-  MOST_ZOOM,
-  readRectangle,
-  readZoom,
-  rectangleOf,
-  writeRectangle,
-  writeZoom,
-} from "../../src/variform/pages/script/frame.js";
+import { Frame, MOST_ZOOM, readZoom, writeZoom } from "../../src/variform/pages/script/frame.js";
 
 const POINTS = Float32Array.of(-1, 0, 1, 0, 0, 2, 0, -2);
 const whole = Frame.around(POINTS, 400, 300);
@@ -72,12 +64,8 @@ test("a place out of view is brought to the middle, and one in view changes noth
   near(whole.part(whole.showing(zoom, [0.5, 1.2])).middle, [0.5, 1.2]);
 });
 
-test("the address holds a zoom and a selection, and what means nothing is neither", () => {
+test("the address holds a zoom, and what means nothing is none", () => {
   assert.deepEqual(readZoom(writeZoom({ by: 4.5, x: -0.25, y: 1e-5 })), { by: 4.5, x: -0.25, y: 1e-5 });
-  const rectangle = rectangleOf([1 / 3, 2], [-1, 1e-7 / 3]);
-  assert.deepEqual(readRectangle(writeRectangle(rectangle)), rectangle);
-  assert.deepEqual(rectangle, [-1, 3.333333e-8, 0.3333333, 2]);
-  assert.deepEqual([writeZoom(null), writeRectangle(null)], ["", ""]);
+  assert.equal(writeZoom(null), "");
   for (const text of ["", "1,0,0", "500,0,0", "2,0", "2,x,0", "2,0,0,0"]) assert.equal(readZoom(text), undefined);
-  for (const text of ["", "1,0,0,1", "0,0,1", "0,0,1,x"]) assert.equal(readRectangle(text), undefined);
 });

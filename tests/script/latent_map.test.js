@@ -5,6 +5,7 @@ import { test } from "node:test";
 
 import { Cloud, Plane } from "../../src/variform/pages/script/geometry.js";
 import { LatentMap } from "../../src/variform/pages/script/latent_map.js";
+import { Theme } from "../../src/variform/pages/script/theme.js";
 import { fakeBrowser } from "./fakes.js";
 
 const MEANS = [
@@ -13,17 +14,20 @@ const MEANS = [
   [0, 2],
   [0, -2],
 ];
-const LOOK = { plane: Plane.ofLatents(2, 0, 1), colour: null, marks: "dots", fog: false, only: -1 };
+const LOOK = { plane: Plane.ofLatents(2, 0, 1), colour: null, marks: "dots", fog: false, chosen: null };
+const ODD = Uint8Array.of(0, 1, 0, 1);
 
 function mapOf(look = {}, more = {}) {
   const host = fakeBrowser();
+  Theme.colours.accent = "#000000";
   const done = [];
   const describe = (i) => ({ name: `row ${i}`, facts: [["drag", `${i} N`]] });
   const hand = { about: () => Float32Array.of(0, 0), describe };
   for (const name of ["follow", "leave", "choose", "keep"]) hand[name] = (z) => done.push([name, z && [...z]]);
   const cloud = new Cloud(Float32Array.from(MEANS.flat()), 2);
-  const world = { cloud, order: [0, 1, 2, 3], designs: { aspect: 1 }, examples: { draw() {} } };
+  const world = { cloud, order: [0, 1, 2, 3], designs: { aspect: 1 }, examples: { draw() {}, isReal: () => true } };
   const map = new LatentMap(host, world, { ...hand, ...more });
+  map.dots.wanted = "plain";
   map.show({ ...LOOK, ...look });
   return { map, host, done };
 }
@@ -39,20 +43,21 @@ test("the data fill the map, and a place on the screen leads back to its point",
   assert.ok(Math.hypot(back[0] - 0.3, back[1] + 1.7) < 1e-9);
 });
 
-test("each example is a dot, and of a group alone the others are faint", () => {
+/** How much is drawn in the middle of each example, of 255. */
+function alphas({ dots, toScreen }) {
+  const { data, width } = dots.plain.canvas.context.of("putImageData").at(-1)[0];
+  return MEANS.map((z) => {
+    const [x, y] = toScreen(...z).map(Math.floor);
+    return data[4 * (y * width + x) + 3];
+  });
+}
+
+test("each example is a dot, and of those that are chosen the others are faint", () => {
   const { map } = mapOf();
-  const dots = map.still.context.of("arc");
-  assert.deepEqual(
-    dots.map(([x, y]) => [x, y]),
-    MEANS.map((z) => map.toScreen(...z)),
-  );
-  const colour = { name: "kind", of: (i) => `colour ${i}`, group: (i) => i % 2 };
-  const alone = mapOf({ colour, only: 1 });
-  const order = alone.map.still.context.of("arc").map(([x, y]) => alone.map.toPlane(x, y).map(Math.round));
-  assert.deepEqual(
-    order.map(([x, y]) => [x + 0, y + 0]),
-    [MEANS[0], MEANS[2], MEANS[1], MEANS[3]],
-  );
+  const seen = { dots: map.dots, toScreen: (...z) => map.toScreen(...z) };
+  assert.deepEqual(alphas(seen), [204, 204, 204, 204]);
+  map.show({ ...LOOK, chosen: ODD });
+  assert.deepEqual(alphas(seen), [31, 204, 31, 204]);
 });
 
 test("what stands still is drawn again only when its look or the room changes", () => {
@@ -111,8 +116,7 @@ test("a mouse follows and chooses, a finger follows and keeps", () => {
 });
 
 test("the example under the pointer is told, and one that is faint is not", () => {
-  const colour = { name: "kind", of: (i) => `colour ${i}`, group: (i) => i % 2 };
-  const { map } = mapOf({ colour, only: 1 });
+  const { map } = mapOf({ chosen: ODD });
   const over = (i, off = 0) => {
     const [x, y] = map.toScreen(...MEANS[i]);
     map.moving.listeners.pointermove({ clientX: x + 10 + off, clientY: y + 20, pointerType: "mouse" });
@@ -140,7 +144,7 @@ test("of pictures the one under the pointer is told", () => {
 });
 
 /** A map that can be zoomed, what it was asked for, and a way to send it what a hand does at places of its own. */
-function zoomable() {
+function zoomable(tool = "move") {
   const asked = { zooms: [], selections: [], wholes: 0 };
   const made = mapOf(
     {},
@@ -148,6 +152,7 @@ function zoomable() {
       zoom: (zoom) => asked.zooms.push(zoom),
       select: (rectangle) => asked.selections.push(rectangle),
       whole: () => asked.wholes++,
+      tool: () => tool,
     },
   );
   const send = (name, [x, y], more = {}) => {
@@ -192,22 +197,55 @@ test("a drag moves the map and pins nothing; a press that stays is a click", () 
   );
 });
 
-test("a drag with Shift selects a rectangle, and the examples beyond it are faint", () => {
+test("a drag with Shift selects a rectangle, and what is not chosen is not told", () => {
   const { map, done, asked, send } = zoomable();
   map.mark({ z: [0, 0] });
   const [from, to] = [map.toScreen(0.5, 2.1), map.toScreen(-1.2, -0.5)];
   send("pointerdown", from, { shiftKey: true });
   send("pointermove", to, { shiftKey: true });
-  assert.equal(map.moving.context.of("strokeRect").length, 1);
+  assert.equal(map.moving.context.of("closePath").length, 1);
   send("pointerup", to, { shiftKey: true });
   const [selection] = asked.selections;
   [-1.2, -0.5, 0.5, 2.1].forEach((side, k) => {
     assert.ok(Math.abs(selection[k] - side) < 1e-6);
   });
-  map.show({ ...LOOK, selection });
-  assert.deepEqual(map.shownExamples(), [0, 2]);
+  map.show({ ...LOOK, selection, chosen: Uint8Array.of(1, 0, 1, 0) });
   assert.equal(map.exampleAt(...map.toScreen(...MEANS[3]), 9), -1);
+  assert.equal(map.exampleAt(...map.toScreen(...MEANS[2]), 9), 2);
   assert.deepEqual(done, []);
+});
+
+test("a lasso is what a mouse or one finger goes round, once that is chosen; two fingers still zoom", () => {
+  const { map, done, asked, send } = zoomable("lasso");
+  map.mark({ z: [0, 0] });
+  const way = [
+    [-1.2, -0.3],
+    [0, 1],
+    [1.2, -0.3],
+    [0, -1],
+  ];
+  const places = way.map((place) => map.toScreen(...place));
+  for (const [k, pointerType] of ["mouse", "touch"].entries()) {
+    send("pointerdown", places[0], { pointerType });
+    for (const place of places.slice(1)) send("pointermove", place, { pointerType });
+    send("pointerup", places[3], { pointerType });
+    const lasso = asked.selections[k];
+    way.flat().forEach((value, at) => {
+      assert.ok(Math.abs(lasso[at] - value) < 1e-5, `${lasso}`);
+    });
+  }
+  send("pointerdown", [180, 140], { pointerType: "touch", pointerId: 1 });
+  send("pointerdown", [220, 140], { pointerType: "touch", pointerId: 2 });
+  send("pointermove", [140, 140], { pointerType: "touch", pointerId: 1 });
+  send("pointermove", [260, 140], { pointerType: "touch", pointerId: 2 });
+  send("pointerup", [140, 140], { pointerType: "touch", pointerId: 1 });
+  send("pointerup", [260, 140], { pointerType: "touch", pointerId: 2 });
+  assert.equal(asked.selections.length, 2);
+  assert.ok(Math.abs(map.scale / map.whole.scale - 3) < 1e-9);
+  assert.deepEqual(
+    done.map(([name]) => name),
+    ["leave"],
+  );
 });
 
 test("two fingers zoom about what lies between them, and keep no point", () => {

@@ -52,6 +52,7 @@ NAMES = frozenset(
             "seeds",
         ),
         *(
+            "rows",
             "rule",
             "split",
             "start",

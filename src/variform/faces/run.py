@@ -16,6 +16,7 @@ from variform.config.model import OWN_PARTS
 from variform.config.run import RunConfig, default_folder
 from variform.faces.model import Model
 from variform.model.own_networks import code_of, require_in_files
+from variform.pages.explorer.contents import RowCount
 from variform.pages.explorer.page import Page
 from variform.runs import comparisons, folder
 from variform.runs import train as runs_train
@@ -78,13 +79,14 @@ class Run(folder.Run):
         options: dict[str, Any] = {"samples": samples, "refine": refine, "seed": seed}
         return assess(self, self.data(), split=split, **options)
 
-    def explore(self, source: str | None = None) -> Page:
+    def explore(self, source: str | None = None, *, rows: RowCount | None = None) -> Page:
         """The explorer page, which shows itself in a notebook.
 
         Args:
             source: Data on the map instead of the run's own.
+            rows: How many rows the map shows; by default as many as a small page has room for.
         """
-        return explore(self, source=source)
+        return explore(self, source=source, rows=rows)
 
     @checked
     def compare(

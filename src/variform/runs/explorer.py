@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from variform.config.checks import checked
 from variform.config.model import network_name, prior_name
 from variform.config.run import objective_name
 from variform.config.words import counted
@@ -19,7 +20,7 @@ from variform.evaluation.samplers import SAMPLERS
 from variform.evaluation.tables import numbers_table
 from variform.evaluation.verdict import placed
 from variform.model.vae import VAE
-from variform.pages.explorer.contents import draws, gather
+from variform.pages.explorer.contents import RowCount, draws, gather
 from variform.pages.explorer.page import Page
 from variform.pages.explorer.page import render as render_page
 from variform.pages.explorer.payload import decoder_payload, remote_payload
@@ -46,6 +47,7 @@ def explorer_page(
     *,
     source: str | None = None,
     study: Study | None = None,
+    rows: RowCount | None = None,
 ) -> Page:
     """The explorer page of a run, with its decoder inside.
 
@@ -55,6 +57,7 @@ def explorer_page(
         numbers: Its evaluation.
         source: Data on the map instead of the run's own.
         study: A design study of these data, by what it is called.
+        rows: How many rows the map shows; by default as many as a small page has room for.
 
     Raises:
         ValueError: for a decoder that is too large for a page, or of a kind that it cannot run, and for a study of
@@ -62,7 +65,7 @@ def explorer_page(
     """
     _require_small(run)
     decoder = _embedded(run)
-    contents = explorer_contents(run, splits, numbers, source=source, study=study)
+    contents = explorer_contents(run, splits, numbers, source=source, study=study, rows=rows)
     return render_page(contents, decoder)
 
 
@@ -91,20 +94,22 @@ def _embedded(run: Run) -> dict[str, Any]:
         ) from error
 
 
-def served_page(run: Run, *, source: str | None = None) -> Page:
+@checked
+def served_page(run: Run, *, source: str | None = None, rows: RowCount | None = None) -> Page:
     """The explorer page of a run, whose decoder is asked for by `POST decode`.
 
     Args:
         run: The run.
         source: Data on the map instead of the run's own.
+        rows: As of `explorer_page`.
 
     Raises:
         ValueError: for data that are not those of the run, or do not fit its model.
     """
     if isinstance(run, ModelFile):
-        contents = _contents_of_model(run, source)
+        contents = _contents_of_model(run, source, rows)
     else:
-        contents = explorer_contents(run, run.data(), run.evaluation, source=source)
+        contents = explorer_contents(run, run.data(), run.evaluation, source=source, rows=rows)
     return render_page(contents, remote_payload(run.vae, "decode"), connect="'self'")
 
 
@@ -115,6 +120,7 @@ def explorer_contents(
     *,
     source: str | None = None,
     study: Study | None = None,
+    rows: RowCount | None = None,
 ) -> dict[str, Any]:
     """What the explorer page of a run shows, without a decoder; arguments as of `explorer_page`."""
     prior, seed = prior_name(run.config.model), run.config.train.seed
@@ -147,6 +153,7 @@ def explorer_contents(
         table=numbers_table(numbers),
         facts=facts,
         study=None if study is None else gather_study(study[1], study[0], seed=seed),
+        count=rows,
         seed=seed,
     )
 
@@ -174,8 +181,13 @@ def write_explorer(
     return ""
 
 
+@checked
 def explore(
-    run: Run | str | Path, *, source: str | None = None, study: str | Path | None = None
+    run: Run | str | Path,
+    *,
+    source: str | None = None,
+    study: str | Path | None = None,
+    rows: RowCount | None = None,
 ) -> Page:
     """The explorer page of a run, or of a model file alone, which shows itself in a notebook.
 
@@ -183,6 +195,7 @@ def explore(
         run: A run, its folder, or a model file; of a file the map has draws of the model, where no data are named.
         source: Data on the map instead of the run's own.
         study: Folder of a design study of the run's data, whose designs stand on the map and in a tab of their own.
+        rows: As of `explorer_page`.
 
     Raises:
         FileNotFoundError: when it is not the folder of a run with a model.
@@ -195,21 +208,24 @@ def explore(
             raise ValueError(
                 "`study` must have the run that it searched, with its data; got a model file alone. Name the run."
             )
-        return render_page(_contents_of_model(opened, source), _embedded(opened))
+        return render_page(_contents_of_model(opened, source, rows), _embedded(opened))
     splits = opened.data()
     looked_at = None
     if study is not None:
         folder = Path(study)
         looked_at = folder.resolve().name, study_of(opened, splits, folder)
-    return explorer_page(opened, splits, opened.evaluation, source=source, study=looked_at)
+    return explorer_page(
+        opened, splits, opened.evaluation, source=source, study=looked_at, rows=rows
+    )
 
 
-def _contents_of_model(model: ModelFile, source: str | None) -> dict[str, Any]:
+def _contents_of_model(model: ModelFile, source: str | None, wanted: int | None) -> dict[str, Any]:
     """What the page of a model file alone shows: rows that are named, or draws of the model."""
     schema = schema_of(model.vae)
-    rows = drawn_rows(model.vae, DRAWN) if source is None else read_rows(source, schema)
+    drawn = wanted or DRAWN
+    rows = drawn_rows(model.vae, drawn) if source is None else read_rows(source, schema)
     means = torch.from_numpy(encode(model.vae, rows)[0])
-    what = f"{DRAWN:,} draws of the model" if source is None else f"the rows of {source}"
+    what = f"{drawn:,} draws of the model" if source is None else f"the rows of {source}"
     numbers = {
         "kl_per_dimension": None,
         "active_units": active_units(means),
@@ -229,6 +245,7 @@ def _contents_of_model(model: ModelFile, source: str | None) -> dict[str, Any]:
         prior=prior,
         laws=[draws(model.vae, f"the prior, {prior}")],
         facts=[("Model file", model.path.name), ("Rows", what), *_facts_of(model)],
+        count=wanted,
     )
     return contents | {"summary": f"{what}, {counted(model.vae.latent_dim, 'latent dimension')}"}
 

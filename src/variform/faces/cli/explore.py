@@ -15,6 +15,7 @@ def explore(
     *,
     data: Annotated[str | None, Option] = None,
     study: Annotated[Path | None, Option] = None,
+    rows: Annotated[int | None, Option] = None,
     out: Annotated[Path | None, Option] = None,
 ) -> None:
     """Write the explorer: one HTML page that opens without a server and decodes in the browser.
@@ -23,7 +24,7 @@ def explore(
     reconstructions with the worst first, and the numbers of the run.
 
     Examples: `variform explore runs/demo`, `variform explore runs/wine --data new.csv --out new.html`,
-    `variform explore runs/foils --study runs/drag --out drag.html`,
+    `variform explore runs/foils --study runs/drag --out drag.html`, `variform explore runs/sprites --rows 100000`,
     `variform explore model.safetensors`
 
     Args:
@@ -31,6 +32,7 @@ def explore(
         data: Rows on the map instead of the run's own, in the same shape.
         study: Folder of a study that `variform design` wrote of the run's data: its designs on the map, and beside each
             other in a tab.
+        rows: How many rows the map shows, up to 100000; by default as many as a small page has room for.
         out: A new .html file; by default explorer.html in the run's folder, which is written anew; of a model file a
             new .html file beside it.
     """
@@ -44,7 +46,7 @@ def explore(
     if is_new:
         require_new(path)
     with writing_into(run, out):
-        page = explorer.explore(opened_run(run), source=data, study=study)
+        page = explorer.explore(opened_run(run), source=data, study=study, rows=rows)
         write_text(path, page.html, new=is_new)
     say(f"Explorer, {len(page.html) / 1e6:.1f} MB: {path}")
 
@@ -54,6 +56,7 @@ def serve(
     /,
     *,
     data: Annotated[str | None, Option] = None,
+    rows: Annotated[int | None, Option] = None,
     host: Annotated[str, Option] = "127.0.0.1",
     port: Annotated[int, Option] = 8000,
 ) -> None:
@@ -67,6 +70,7 @@ def serve(
     Args:
         run: Folder of a run, or a model file alone, as for `variform explore`.
         data: Rows on the map instead of the run's own, in the same shape.
+        rows: As for `variform explore`.
         host: The address to listen at; who reaches it can use page and model. The default is this computer alone.
         port: The port to listen at; 0 takes any that is free.
     """
@@ -82,7 +86,7 @@ def serve(
         say(f"Explorer: {url}\nFor programs: {url}docs (stop with Ctrl-C)")
 
     opened = opened_run(run)
-    page = served_page(opened, source=data)
+    page = served_page(opened, source=data, rows=rows)
     app = application(Model(opened.vae), page=page.html, names=(host,))
     serve(app, host=host, port=port, started=started)
 

@@ -9,13 +9,14 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
+from variform.config.checks import Range
 from variform.config.options import in_options
 from variform.config.units import name_and_unit
 from variform.config.words import counted
@@ -35,14 +36,37 @@ from variform.system.draws import seeded
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-MOST_ROWS, LEAST_ROWS = 10_000, 500
-PICTURE_BYTES = 600_000  # of all thumbnails together, or of all rows of a table
-MOST_PIXELS = 2**23  # of all thumbnails together: browsers keep four bytes for each
+MOST_ROWS, USUAL_ROWS, LEAST_ROWS = 100_000, 10_000, 500
+RowCount = Annotated[int, Range("[1, 100000]", 20_000)]
+"""How many rows a page is asked to show, up to `MOST_ROWS`."""
+ROWS_AT_ONCE = 4_096  # whose values are held
 LARGEST_SIDE = 64  # pixels of a thumbnail
 MOST_JUDGED = 2_000  # test rows among which the worst reconstructions are looked for
 WORST, OTHERS = 10, 30
 CODES = 640  # of each sampler
 LEAST_OF_A_CURVE = 16  # columns
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What thumbnails, or the rows of a table, may take of a page.
+
+    Args:
+        content: Bytes of all thumbnails together, or of all rows of a table.
+        pixels: Of all thumbnails together: browsers keep four bytes for each.
+
+    Example:
+        >>> USUAL.content < ASKED.content
+        True
+    """
+
+    content: int
+    pixels: int
+
+
+USUAL = Budget(600_000, 2**23)
+ASKED = Budget(24_000_000, 2**24)
+"""Of a page that is asked to show more rows than it usually would."""
 
 _NUMBERED = re.compile(
     r"^(?P<before>.*?)(?P<number>[-+]?\d+(?:\.\d+)?)(?P<after>[^\d]*)$", re.DOTALL
@@ -92,6 +116,7 @@ def gather(
     table: tuple[Sequence[str], Sequence[Sequence[str]]] = ((), ()),
     facts: Sequence[tuple[str, str]] = (),
     study: dict[str, Any] | None = None,
+    count: RowCount | None = None,
     seed: int = 0,
 ) -> dict[str, Any]:
     """Everything on the page but the decoder.
@@ -106,10 +131,12 @@ def gather(
         table: The numbers of the run as header and rows of text.
         facts: Names and values.
         study: What `study.gather_study` gives of a design study.
+        count: How many rows the map shows; by default as many as the page has room for with a picture or with the
+            values of each, up to `USUAL_ROWS`.
         seed: Seed of the draw of rows, where there are too many.
     """
     schema = splits.schema
-    rows, means, notes = _rows(vae, splits, other, seed)
+    rows, means, notes = _rows(vae, splits, other, count, seed)
     context = splits.train.typical_context()
     return {
         "title": schema.source,
@@ -248,7 +275,7 @@ def _categories(schema: Schema, column: int) -> tuple[str, ...]:
 
 
 def _rows(
-    vae: VAE, splits: Splits, other: Dataset | None, seed: int
+    vae: VAE, splits: Splits, other: Dataset | None, wanted: int | None, seed: int
 ) -> tuple[dict[str, Any], Array, list[str]]:
     """The rows on the map and all that is known of each; their posterior means; and what a reader must know."""
     parts = _parts(splits, other)
@@ -259,15 +286,15 @@ def _rows(
     examples = torch.cat([worst, others])
 
     total = sum(len(part) for part in parts.values())
-    picture = _Thumbnails(splits.schema)
-    affordable = max(LEAST_ROWS, picture.affordable(judged))
-    count = min(total, MOST_ROWS, affordable)
+    picture = _Thumbnails(splits.schema, USUAL if wanted is None else ASKED)
+    room = max(LEAST_ROWS, picture.affordable(judged))
+    count = min(total, _most_rows(wanted, splits.schema, room))
     chosen = torch.randperm(total, generator=torch.Generator().manual_seed(seed))[:count]
     index = _by_part(parts, chosen)
     rest = index[judged_name]
     index[judged_name] = torch.cat([examples, rest[~torch.isin(rest, examples)]])
 
-    shown = {name: part.take(index[name]) for name, part in parts.items()}
+    shown = {name: _at(part, index[name]) for name, part in parts.items()}
     taken = list(shown.values())
     means = np.concatenate([exploration.encode(vae, part)[0] for part in taken])
     errors = np.concatenate([_errors(vae, part) for part in taken])
@@ -284,16 +311,57 @@ def _rows(
         "contexts": _contexts(judged, examples),
         "names": _row_names(taken),
         "numbers": _row_numbers(taken),
-        **picture.encode(taken),
     }
+    has_all = wanted is None or splits.schema.kind != "image"
+    judged_rows = range(first, first + len(examples))
+    pictured = _pictured(len(means), judged_rows, len(means) if has_all else room)
+    rows |= picture.encode(_taken(taken, pictured))
     notes = []
     if len(means) < total:
-        notes.append(f"The page holds {len(means):,} of {total:,} rows, drawn with seed {seed}.")
+        notes.append(
+            f"The page holds {len(means):,} of {total:,} rows, drawn with seed {seed}; `rows` asks for more."
+        )
+    if len(pictured) < len(means):
+        rows["picture"]["rows"] = pictured.tolist()
+        notes.append(
+            f"The page holds pictures of {len(pictured):,} of its rows; others are shown as the model rebuilds them."
+        )
     if len(judged) > len(looked_at):
         notes.append(
             f"The worst reconstructions are those of {len(looked_at):,} of {len(judged):,} {judged_name} rows."
         )
     return rows, means, notes
+
+
+def _most_rows(wanted: int | None, schema: Schema, room: int) -> int:
+    """How many rows a page may have that has room for the pictures or values of some."""
+    if wanted is None:
+        return min(USUAL_ROWS, room)
+    if schema.kind == "image":
+        return wanted
+    return min(wanted, room)
+
+
+def _at(part: Dataset, index: Tensor) -> Dataset:
+    """The rows at `index`; images are not held in memory."""
+    if part.schema.kind != "image":
+        return part.take(index)
+    rows = index if part.rows is None else part.rows[index]
+    return Dataset(part.raw, part.schema, rows=rows, dtype=part.dtype, **part.beside(index))
+
+
+def _pictured(count: int, examples: range, room: int) -> Tensor:
+    """Which of `count` rows have a picture, in order: examples, and others, evenly, as far as there is room."""
+    if count <= room:
+        return torch.arange(count)
+    others = exploration.spread(room - len(examples), count)
+    return torch.cat([others, torch.tensor(examples)]).unique()
+
+
+def _taken(parts: Sequence[Dataset], index: Tensor) -> list[Dataset]:
+    """The rows at `index` among those of all parts, in memory."""
+    within = _by_part({str(number): part for number, part in enumerate(parts)}, index)
+    return [part.take(within[str(number)]) for number, part in enumerate(parts)]
 
 
 _SPLITS = ("train", "valid", "test")
@@ -329,20 +397,22 @@ def _by_part(parts: dict[str, Dataset], chosen: Tensor) -> dict[str, Tensor]:
 
 def _errors(vae: VAE, data: Dataset) -> Array:
     """The root mean squared error of each row's reconstruction, in the data's own units, (N,)."""
+    some = torch.arange(len(data)).split(ROWS_AT_ONCE)
+    return np.concatenate([_errors_at_once(vae, data.take(index)) for index in some])
+
+
+def _errors_at_once(vae: VAE, data: Dataset) -> Array:
     originals, values = exploration.reconstruct(vae, data)
     squares = squared_error(data.schema, torch.from_numpy(originals), torch.from_numpy(values))
     return squares.nanmean(1).sqrt().nan_to_num(0.0).numpy()
 
 
 def _row_names(parts: Sequence[Dataset]) -> list[str] | None:
-    """What a user calls each row, or which row of the source it is, counted from 0."""
+    """What a user calls each row; without that the page names it by its number."""
     names = [part.names for part in parts if part.names is not None]
-    if len(names) == len(parts):
-        return np.concatenate(names).tolist()
-    numbers = _row_numbers(parts)
-    if numbers is None:
+    if len(names) < len(parts):
         return None
-    return [f"row {number}" for number in numbers]
+    return np.concatenate(names).tolist()
 
 
 def _row_numbers(parts: Sequence[Dataset]) -> list[int] | None:
@@ -494,6 +564,7 @@ class _Thumbnails:
     """The rows themselves, as small as a page needs them."""
 
     schema: Schema
+    budget: Budget = USUAL
 
     @property
     def size(self) -> tuple[int, int]:
@@ -505,11 +576,11 @@ class _Thumbnails:
     def affordable(self, data: Dataset) -> int:
         """How many rows a page can hold."""
         if self.schema.kind != "image":
-            return PICTURE_BYTES // (4 * len(self.schema.columns))
+            return self.budget.content // (4 * len(self.schema.columns))
         few = data.take(exploration.spread(100, len(data)))
         content = base64.b64decode(self.encode([few])["picture"]["data"])
-        by_bytes = PICTURE_BYTES * len(few) // len(content)
-        by_pixels = MOST_PIXELS // math.prod(self.size)
+        by_bytes = self.budget.content * len(few) // len(content)
+        by_pixels = self.budget.pixels // math.prod(self.size)
         return min(by_bytes, by_pixels)
 
     def encode(self, parts: Sequence[Dataset]) -> dict[str, Any]:

@@ -7,9 +7,10 @@
  * @import { App, KeptPart, Label, State } from "./types.js"
  */
 
-import { readRectangle, readZoom, writeRectangle, writeZoom } from "./frame.js";
+import { readZoom, writeZoom } from "./frame.js";
 import { Plane } from "./geometry.js";
 import { readLimits, writeLimits } from "./quantities.js";
+import { readRegion, writeRegion } from "./region.js";
 
 export const MOST_PINS = 40;
 export const MOST_COMPARED = 4;
@@ -101,7 +102,7 @@ function shared({ contents, world, views, first }) {
     target: { start: [], read: (text) => readLimits(text, [...quantities, ...responses]), write: writeLimits },
     limits: { start: [], read: (text) => readLimits(text, quantities), write: writeLimits },
     zoom: { start: null, read: readZoom, write: writeZoom },
-    selection: { start: null, read: readRectangle, write: writeRectangle },
+    selection: { start: null, read: readRegion, write: writeRegion },
     designs: { start: true, read: (text) => text !== "0", write: (isOn) => (isOn ? "1" : "0") },
     tray: { start: [], read: (text) => text.split("~").slice(0, MOST_COMPARED), write: (keys) => keys.join("~") },
     context: {

@@ -2,7 +2,8 @@
 
 /**
  * @import { LatentMap } from "./latent_map.js"
- * @import { ColourColumn, Contents, Decoder, Description, Hand, Limit, Look, Point, State, World } from "./types.js"
+ * @import { ColourColumn, Colouring, Contents, Decoder, Description, Hand } from "./types.js"
+ * @import { Examples, Limit, Look, Point, RowsOfData, Sheet, State, World } from "./types.js"
  * @import { View } from "./views/view.js"
  */
 
@@ -17,9 +18,11 @@ import { Panel } from "./panel.js";
 import { pictureOfPage } from "./picture.js";
 import { quantitiesOf, within } from "./quantities.js";
 import { shuffled } from "./random.js";
+import { isWithin } from "./region.js";
 import { Study } from "./study.js";
 import { away } from "./text.js";
 import { Theme } from "./theme.js";
+import { contextOf, Thumbnails } from "./thumbnails.js";
 import { Tour } from "./tour.js";
 import { VIEWS } from "./views/index.js";
 import { RebuiltView } from "./views/rebuilt.js";
@@ -61,6 +64,15 @@ export class App {
   /** @type {Uint8Array | null} */
   _inside = null;
 
+  /** @type {Uint8Array | null} */
+  _chosen = null;
+
+  /** @type {unknown[]} */
+  _chosenOf = [];
+
+  /** @type {{ key: string, colour: Colouring | null } | null} */
+  _colouring = null;
+
   // What was wanted last, and what of it is on the page.
   _wanted = 0;
   _shown = -1;
@@ -88,7 +100,11 @@ export class App {
 
   async start() {
     const { contents } = this;
-    this.world = await worldOf(contents);
+    this.world = await worldOf(
+      contents,
+      (i) => this._rebuilt(i),
+      () => this.schedule(false),
+    );
     this._addresses = new Address(this);
     this.state = this._addresses.start();
     this._readAddress();
@@ -219,6 +235,21 @@ export class App {
   }
 
   /**
+   * What the model makes of the posterior mean of an example; null where it is not known what it was given.
+   *
+   * @param {number} i
+   * @returns {Sheet | Promise<Sheet> | null}
+   */
+  _rebuilt(i) {
+    const { designs, cloud, columns } = this.world;
+    const context = contextOf(this.contents.conditions, columns, i);
+    if (!context) return null;
+    const values = this.decoder.decode(cloud.point(i), context.length ? context : null);
+    if (values instanceof Promise) return values.then((later) => designs.sheet(later, 1));
+    return designs.sheet(values, 1);
+  }
+
+  /**
    * The nearest example under the condition that is chosen.
    *
    * @param {Point} z
@@ -265,12 +296,51 @@ export class App {
 
   /** @returns {Look} how the map shows the data */
   look() {
-    const { colour, marks, fog, fogOf, only, designs, z: about } = this.state;
+    const { marks, fog, fogOf, designs, z: about } = this.state;
     const study = designs ? this.world.study : null;
     const validity = fogOf === "validity" ? (this.world.study?.validity ?? null) : null;
     const plane = this.plane();
-    const inside = this.inside();
-    return { plane, colour: colouring(this.world, colour), marks, fog, only, inside, study, validity, about };
+    return { plane, colour: this.colour(), marks, fog, chosen: this.chosen(), study, validity, about };
+  }
+
+  /** The colours of the examples. */
+  colour() {
+    const key = `${this.state.colour}|${Theme.dark}`;
+    if (this._colouring?.key !== key) this._colouring = { key, colour: colouring(this.world, this.state.colour) };
+    return this._colouring.colour;
+  }
+
+  /** Which examples are within all limits, selected, and of the category that is looked at alone; null for all. */
+  chosen() {
+    const { only, selection } = this.state;
+    const [inside, plane, colour] = [this.inside(), this.plane(), this.colour()];
+    const depends = [inside, plane, only < 0 ? null : colour, only, selection];
+    if (depends.some((value, k) => value !== this._chosenOf[k])) {
+      this._chosenOf = depends;
+      const isAll = !inside && !selection && (only < 0 || !colour);
+      this._chosen = isAll ? null : this._whichAreChosen();
+    }
+    return this._chosen;
+  }
+
+  _whichAreChosen() {
+    const { only, selection } = this.state;
+    const { cloud } = this.world;
+    const [inside, colour] = [this.inside(), this.colour()];
+    const places = this.plane().placesOf(cloud);
+    return Uint8Array.from({ length: cloud.count }, (_, i) => {
+      const isIn = !inside || inside[i] === 1;
+      const isOfGroup = only < 0 || !colour || colour.group(i) === only;
+      const isSelected = !selection || isWithin(selection, places[2 * i], places[2 * i + 1]);
+      return isIn && isOfGroup && isSelected ? 1 : 0;
+    });
+  }
+
+  /** The examples that are not faint. */
+  chosenExamples() {
+    const chosen = this.chosen();
+    const every = Array.from({ length: this.world.cloud.count }, (_, i) => i);
+    return chosen ? every.filter((i) => chosen[i] === 1) : every;
   }
 
   /** Which examples are within all limits; null where there are none. */
@@ -554,13 +624,19 @@ export class App {
  * What the page knows of the data.
  *
  * @param {Contents} contents
+ * @param {(i: number) => Sheet | Promise<Sheet> | null} rebuilt what the model makes of an example
+ * @param {() => void} ready the picture of an example has come
  * @returns {Promise<World>}
  */
-async function worldOf({ event, rows, latents, conditions, study }) {
+async function worldOf({ event, rows, latents, conditions, study }, rebuilt, ready) {
   const designs = new Designs(event);
-  const { columns, count, total } = rows;
-  const shown = `${count.toLocaleString("en")} of ${total.toLocaleString("en")} rows`;
-  const examples = await designs.examples(rows);
+  const { columns, count } = rows;
+  rows.names ??= rows.numbers?.map((number) => `row ${number}`) ?? null;
+  const sheet = await designs.examples(rows);
+  const thumbnails = new Thumbnails(sheet.draw, rows.picture?.rows ?? null, count, rebuilt, ready);
+  const isReal = (/** @type {number} */ i) => thumbnails.isReal(i);
+  /** @type {Examples} */
+  const examples = { draw: (context, i, box) => thumbnails.draw(context, i, box), values: sheet.values, isReal };
   const cloud = new Cloud(floatsOf(rows.means), latents.dim);
   return {
     designs,
@@ -570,8 +646,25 @@ async function worldOf({ event, rows, latents, conditions, study }) {
     columns,
     examples,
     label: columns.find((column) => column.kind === "category" && column.name !== "split"),
-    order: shuffled(count),
-    rowsNote: count < total ? `${shown} are shown, drawn at random with a fixed seed.` : "",
+    order: shuffled(count).sort((a, b) => Number(isReal(b)) - Number(isReal(a))), // those with a picture first
+    rowsNote: noteOf(rows),
     study: study ? await Study.of(study, designs, latents.dim) : null,
   };
+}
+
+/**
+ * Which of the rows are shown, in words.
+ *
+ * @param {RowsOfData} rows
+ */
+function noteOf({ count, total, picture }) {
+  const said = (/** @type {number} */ number) => number.toLocaleString("en");
+  const notes = [];
+  if (count < total) notes.push(`${said(count)} of ${said(total)} rows are shown, drawn at random with a fixed seed.`);
+  if (picture?.rows) {
+    notes.push(
+      `The page holds pictures of ${said(picture.rows.length)} rows; others are shown as the model rebuilds them.`,
+    );
+  }
+  return notes.join(" ");
 }

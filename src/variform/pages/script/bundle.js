@@ -43,24 +43,106 @@ bottom-EDGE*h?zoom:this._kept(zoom.by,...place)}_kept(by,x,y){
 let{middle}=this.part({by,x,y});return{by,
 x:middle[0],y:middle[1]}}};function extent(points,axis){
 let low=1/0,high=-1/0;for(let at=axis;at<
-points.length;at+=2)low=Math.min(low,points[at]),
-high=Math.max(high,points[at]);return[low,
-high]}var digits=value=>Number(value.toPrecision(
-7));function rectangleOf([ax,ay],[bx,by]){
-return[digits(Math.min(ax,bx)),digits(Math.
-min(ay,by)),digits(Math.max(ax,bx)),digits(
-Math.max(ay,by))]}var writeZoom=zoom=>zoom?
+points.length;at+=2)points[at]<low&&(low=
+points[at]),points[at]>high&&(high=points[at]);
+return low<=high?[low,high]:[0,0]}var digits=value=>Number(
+value.toPrecision(7)),writeZoom=zoom=>zoom?
 [zoom.by,zoom.x,zoom.y].map(digits).join(
 ","):"";function readZoom(text2){let[by,
 x,y,...more]=text2.split(",").map(Number);
 return by>1&&by<=MOST_ZOOM&&Number.isFinite(
 x)&&Number.isFinite(y)&&!more.length?{by,
-x,y}:void 0}var writeRectangle=rectangle=>rectangle?
-rectangle.join(","):"";function readRectangle(text2){
-let[x0,y0,x1,y1,...more]=text2.split(",").
-map(Number);return[x0,y0,x1,y1].every(Number.
-isFinite)&&x0<=x1&&y0<=y1&&!more.length?
-[x0,y0,x1,y1]:void 0}var Plane=class _Plane{constructor(first,second,centre,names){
+x,y}:void 0}var Cells=class{constructor(points){this.
+points=points;let[x0,x1]=ends(points,0),
+[y0,y1]=ends(points,1),count=points.length/
+2;this.side=Math.max(1,Math.round(Math.sqrt(
+count/4))),this.low=[x0,y0],this.steps=[
+(x1-x0)/this.side||1,(y1-y0)/this.side||
+1],this.starts=new Int32Array(this.side*
+this.side+1);let cells=new Int32Array(count);
+for(let i=0;i<count;i++)cells[i]=Number.
+isFinite(points[2*i])?this._cell(points[2*
+i],points[2*i+1]):-1,cells[i]>=0&&this.starts[cells[i]+
+1]++;for(let cell=0;cell<this.side*this.
+side;cell++)this.starts[cell+1]+=this.starts[cell];
+let next=this.starts.slice();this.order=
+new Int32Array(this.starts[this.side*this.
+side]);for(let i=0;i<count;i++)cells[i]>=
+0&&(this.order[next[cells[i]]++]=i)}_line(value,axis){
+let line=Math.floor((value-this.low[axis])/
+this.steps[axis]);return Math.max(0,Math.
+min(this.side-1,line))}_cell(x,y){return this.
+_line(y,1)*this.side+this._line(x,0)}nearest(x,y,reach2,isWanted){
+let found=-1,least=reach2*reach2,[left,right]=[
+this._line(x-reach2,0),this._line(x+reach2,
+0)];for(let row=this._line(y-reach2,1);row<=
+this._line(y+reach2,1);row++){let end=this.
+starts[row*this.side+right+1];for(let at=this.
+starts[row*this.side+left];at<end;at++){
+let i=this.order[at],square=(this.points[2*
+i]-x)**2+(this.points[2*i+1]-y)**2;!(square<
+least||square===least&&i<found)||!isWanted(
+i)||(found=i,least=square)}}return found}};
+function ends(points,axis){let low=1/0,high=-1/0;
+for(let at=axis;at<points.length;at+=2)points[at]<
+low&&(low=points[at]),points[at]>high&&(high=
+points[at]);return low<=high?[low,high]:
+[0,0]}var Tree=class{constructor(points,dim){this.
+points=points,this.dim=dim;let every=new Int32Array(
+points.length/dim).map((_,i)=>i);this.order=
+every.filter(i=>isKnown(points,i*dim,dim));
+let cells=1;for(;this.order.length>16*cells;)
+cells*=2;this.leaves=cells,this.axis=new Int32Array(
+cells),this.wall=new Float32Array(cells),
+this._part(1,0,this.order.length)}_part(cell,low,high){
+if(cell>=this.leaves)return;let middle=low+
+high>>1,axis=this._widest(low,high);high>
+low&&this._select(low,high-1,middle,axis),
+this.axis[cell]=axis,this.wall[cell]=middle<
+high?this.points[this.order[middle]*this.
+dim+axis]:0,this._part(2*cell,low,middle),
+this._part(2*cell+1,middle,high)}_widest(low,high){
+let best=0,most=-1;for(let k=0;k<this.dim;k++){
+let least=1/0,greatest=-1/0;for(let at=low;at<
+high;at++){let value=this.points[this.order[at]*
+this.dim+k];value<least&&(least=value),value>
+greatest&&(greatest=value)}greatest-least<=
+most||(most=greatest-least,best=k)}return best}_select(low,high,middle,axis){
+let{order,points,dim}=this;for(;low<high;){
+let pivot=points[order[low+high>>1]*dim+
+axis],left=low,right=high;for(;left<=right;){
+for(;points[order[left]*dim+axis]<pivot;)
+left++;for(;points[order[right]*dim+axis]>
+pivot;)right--;if(left>right)break;[order[left],
+order[right]]=[order[right],order[left]],
+left++,right--}if(middle<=right)high=right;else if(middle>=
+left)low=left;else return}}nearest(z,start2=0,isWanted=null){
+return this._z=z,this._start=start2,this.
+_isWanted=isWanted,this._offsets=new Float64Array(
+this.dim),this._index=-1,this._least=1/0,
+this._visit(1,0,this.order.length,0),{index:this.
+_index,square:this._least}}_visit(cell,low,high,away2){
+if(cell>=this.leaves){this._look(low,high);
+return}let middle=low+high>>1,axis=this.
+axis[cell],beyond=this._z[this._start+axis]-
+this.wall[cell],near=beyond<0?0:1;near?this.
+_visit(2*cell+1,middle,high,away2):this.
+_visit(2*cell,low,middle,away2);let before=this.
+_offsets[axis],other=away2-before*before+
+beyond*beyond;other<=this._least*(1+1e-9)&&
+(this._offsets[axis]=beyond,near?this._visit(
+2*cell,low,middle,other):this._visit(2*cell+
+1,middle,high,other),this._offsets[axis]=
+before)}_look(low,high){let{points,order,
+dim}=this;for(let at=low;at<high;at++){let i=order[at],
+square=0;for(let k=0,from=i*dim;k<dim;k++,
+from++){let step=points[from]-this._z[this.
+_start+k];square+=step*step}!(square<this.
+_least||square===this._least&&i<this._index)||
+this._isWanted&&!this._isWanted(i,square)||
+(this._least=square,this._index=i)}}};function isKnown(points,start2,dim){
+for(let k=0;k<dim;k++)if(!Number.isFinite(
+points[start2+k]))return!1;return!0}var Plane=class _Plane{_places=null;_cells=null;constructor(first,second,centre,names){
 this.dim=first.length,this.first=first,this.
 second=second,this.centre=centre,this.names=
 names}static first({dim,order},pca){return dim<
@@ -85,22 +167,29 @@ axes[0],axes[1],centre,names)}place(z,start2=0){
 let x=0,y=0;for(let k=0;k<this.dim;k++){
 let offset=z[start2+k]-this.centre[k];x+=
 offset*this.first[k],this.second&&(y+=offset*
-this.second[k])}return[x,y]}at([x,y],about){
-let[x0,y0]=this.place(about),z=new Float32Array(
-this.dim);for(let k=0;k<this.dim;k++){let up=this.
+this.second[k])}return[x,y]}placesOf(cloud){
+return this._places??=this._placed(cloud),
+this._places}_placed(cloud){let places=new Float32Array(
+2*cloud.count);for(let i=0;i<cloud.count;i++)
+places.set(this.place(cloud.means,i*cloud.
+dim),2*i);return places}cellsOf(cloud){return this.
+_cells??=new Cells(this.placesOf(cloud)),
+this._cells}at([x,y],about){let[x0,y0]=this.
+place(about),z=new Float32Array(this.dim);
+for(let k=0;k<this.dim;k++){let up=this.
 second?(y-y0)*this.second[k]:0;z[k]=about[k]+
-(x-x0)*this.first[k]+up}return z}},Cloud=class{_usual=null;constructor(means,dim){
+(x-x0)*this.first[k]+up}return z}},Cloud=class{_usual=null;_tree=null;constructor(means,dim){
 this.means=means,this.dim=dim,this.count=
 means.length/dim}point(i){return this.means.
 slice(i*this.dim,(i+1)*this.dim)}squared(i,z,start2=0){
 let sum=0;for(let k=0,at=i*this.dim;k<this.
 dim;k++,at++){let step=this.means[at]-z[start2+
 k];sum+=step*step}return sum}nearest(z,groups=null,group=0){
-let index=-1,least=1/0;for(let i=0;i<this.
-count;i++){if(groups&&groups[i]!==group)
-continue;let square=this.squared(i,z);square<
-least&&(least=square,index=i)}return{index,
-distance:Math.sqrt(least)}}middle(){let sum=new Float32Array(
+let isWanted=groups&&(i=>groups[i]===group),
+{index,square}=this.tree.nearest(z,0,isWanted);
+return{index,distance:Math.sqrt(square)}}get tree(){
+return this._tree??=new Tree(this.means,
+this.dim),this._tree}middle(){let sum=new Float32Array(
 this.dim);for(let i=0;i<this.count;i++)for(let k=0;k<
 this.dim;k++)sum[k]+=this.means[i*this.dim+
 k]/this.count;return this.point(this.nearest(
@@ -108,11 +197,10 @@ sum).index)}get usual(){return this._usual??=
 this._distances(),this._usual}_distances(){
 let step=Math.max(1,Math.floor(this.count/
 300)),found=[];for(let i=0;i<this.count;i+=
-step){let least=1/0;for(let j=0;j<this.count;j++){
-let square=this.squared(j,this.means,i*this.
-dim);square>0&&(least=Math.min(least,square))}
-found.push(Math.sqrt(least))}return found.
-filter(Number.isFinite).sort((a,b)=>a-b)}get limit(){
+step){let{square}=this.tree.nearest(this.
+means,i*this.dim,(_,away2)=>away2>0);found.
+push(Math.sqrt(square))}return found.filter(
+Number.isFinite).sort((a,b)=>a-b)}get limit(){
 return this.usual[Math.floor(.99*(this.usual.
 length-1))]??0}strangeness(distance2){return distance2?
 distance2/this.limit:0}spread(most){let count=Math.
@@ -123,12 +211,12 @@ function densityOf(points,box,size){let counts=countsOf(
 points,box,size),count=points.length/2,narrower=Math.
 max(.6,Math.min(1.6,(600/Math.max(count,
 1))**(1/6))),smooth=blurred(counts,size,
-Math.max(1.2,.055*size*narrower)),own=[];
-for(let i=0;i<counts.length;i++)for(let k=0;k<
-counts[i];k++)own.push(smooth[i]);own.sort(
-(a,b)=>a-b);let usual=own.length?own[Math.
-floor(own.length/2)]:1;return smooth.map(
-value=>Math.min(1,value/usual))}function countsOf(points,{
+Math.max(1.2,.055*size*narrower)),own=new Float32Array(
+counts.reduce((sum,value)=>sum+value,0)),
+at=0;counts.forEach((value,i)=>{own.fill(
+smooth[i],at,at+value),at+=value});let usual=own.
+sort()[Math.floor(own.length/2)]??1;return smooth.
+map(value=>Math.min(1,value/usual))}function countsOf(points,{
 x0,x1,y0,y1},size){let counts=new Float32Array(
 size*size);for(let at=0;at<points.length;at+=
 2){let column=Math.floor((points[at]-x0)/
@@ -232,9 +320,9 @@ floor(Math.log10(sizes[sizes.length>>1]))-
 3)):0}function away(distance2){return distance2<
 .005?"right here":`${distance2<10?distance2.
 toFixed(2):shown(distance2)} away`}function float32Text(value){
-if(!Number.isFinite(value))return"";for(let digits2=1;digits2<
-9;digits2++){let text2=value.toPrecision(
-digits2);if(Math.fround(Number(text2))===
+if(!Number.isFinite(value))return"";for(let digits3=1;digits3<
+9;digits3++){let text2=value.toPrecision(
+digits3);if(Math.fround(Number(text2))===
 Math.fround(value))return String(Number(
 text2))}return String(Number(value.toPrecision(
 9)))}var FONTS='system-ui, -apple-system, "Se\
@@ -254,14 +342,17 @@ keys(colours))colours[name]=style.getPropertyValue(
 22a884 #44bf70 #7ad151 #bddf26 #fde725".
 split(" ").map(hexOf);function hexOf(text2){
 return[1,3,5].map(place=>Number.parseInt(
-text2.slice(place,place+2),16))}function scaleColour(share){
-let begin=Theme.dark?.2:0,at=(begin+Math.
-max(0,Math.min(1,share))*(1-begin))*(VIRIDIS.
-length-1),low=Math.min(VIRIDIS.length-2,
-Math.floor(at)),from=VIRIDIS[low],to=VIRIDIS[low+
-1];return`rgb(${from.map((value,k)=>Math.
-round(value+(to[k]-value)*(at-low))).join(
-",")})`}var MOST_COLOURS=10,OTHERS=MOST_COLOURS,
+text2.slice(place,place+2),16))}function partsOf(text2){
+return text2.startsWith("#")?hexOf(text2):
+text2.match(/\d+/g).slice(0,3).map(Number)}
+function scaleColour(share){let begin=Theme.
+dark?.2:0,at=(begin+Math.max(0,Math.min(
+1,share))*(1-begin))*(VIRIDIS.length-1),
+low=Math.min(VIRIDIS.length-2,Math.floor(
+at)),from=VIRIDIS[low],to=VIRIDIS[low+1];
+return`rgb(${from.map((value,k)=>Math.round(
+value+(to[k]-value)*(at-low))).join(",")}\
+)`}var MOST_COLOURS=10,LEVELS=128,OTHERS=MOST_COLOURS,
 NONE=MOST_COLOURS+1;function numbersOf(column){
 return column.numbers??=column.kind==="c\
 ategory"?integersOf(column.values):floatsOf(
@@ -279,13 +370,17 @@ Float32Array.from(numbers.filter(Number.
 isFinite)).sort();let last=column.sorted.
 length-1,low=column.sorted[Math.floor(.01*
 last)],high=column.sorted[Math.ceil(.99*
-last)],length=high-low||1,of=i=>{let value=numbers[i];
-return Number.isFinite(value)?scaleColour(
-(value-low)/length):Theme.colours.missing},
-missing=numbers.length-column.sorted.length,
-range=[column.sorted[0],column.sorted[last]];
-return{...column,low,high,range,missing,
-of,group:()=>0,groups:[]}}function byCategory(column){
+last)],length=high-low||1,shades=[...Array.
+from({length:LEVELS},(_,level)=>scaleColour(
+level/(LEVELS-1))),Theme.colours.missing],
+places=Uint8Array.from(numbers,value=>Number.
+isFinite(value)?Math.round((LEVELS-1)*Math.
+max(0,Math.min(1,(value-low)/length))):LEVELS),
+of=i=>shades[places[i]],missing=numbers.
+length-column.sorted.length,range=[column.
+sorted[0],column.sorted[last]];return{...column,
+low,high,range,missing,shades,places,of,
+group:()=>0,groups:[]}}function byCategory(column){
 let numbers=numbersOf(column),{missing}=Theme.
 colours,{palette}=Theme,counts=new Map;for(let value of numbers)
 counts.set(value,(counts.get(value)??0)+
@@ -293,19 +388,22 @@ counts.set(value,(counts.get(value)??0)+
 filter(k=>counts.has(k)),most=known.toSorted(
 (a,b)=>counts.get(b)-counts.get(a)).slice(
 0,MOST_COLOURS-1),kept=known.length<=MOST_COLOURS?
-known:most,places=new Map(kept.map((k,i)=>[
+known:most,groupOf=new Map(kept.map((k,i)=>[
 k,i])),groups=kept.map((k,i)=>({name:column.
 categories[k],count:counts.get(k),shade:palette[i],
-group:i})),others=known.filter(k=>!places.
+group:i})),others=known.filter(k=>!groupOf.
 has(k));if(others.length){let count=others.
 reduce((sum,k)=>sum+counts.get(k),0);groups.
 push({name:`${others.length} others`,count,
 shade:missing,group:OTHERS})}counts.has(
 -1)&&groups.push({name:"none",count:counts.
-get(-1),shade:missing,group:NONE});let group=i=>places.
-get(numbers[i])??(numbers[i]<0?NONE:OTHERS);
-return{...column,groups,group,of:i=>palette[group(
-i)]??missing,low:0,high:0,range:[0,0],missing:0}}function quantitiesOf(designs,columns,values){
+get(-1),shade:missing,group:NONE});let places=Uint8Array.
+from(numbers,value=>groupOf.get(value)??
+(value<0?NONE:OTHERS)),shades=Array.from(
+{length:NONE+1},(_,k)=>palette[k]??missing);
+return{...column,groups,group:i=>places[i],
+of:i=>shades[places[i]],shades,places,low:0,
+high:0,range:[0,0],missing:0}}function quantitiesOf(designs,columns,values){
 let known=columns.filter(({kind})=>kind===
 "number").map(ofColumn);if(!designs.lines)
 return known;let taken=new Set(columns.map(
@@ -331,21 +429,52 @@ let{numbers}=quantities.find(quantity=>quantity.
 name===name);for(let i=0;i<count;i++)numbers[i]>=
 (low??-1/0)&&numbers[i]<=(high??1/0)||(inside[i]=
 0)}return inside}function writeLimits(limits){
-let digits2=value=>value===null?"":Number(
+let digits3=value=>value===null?"":Number(
 value.toPrecision(6));return limits.map(
 ({name,low,high})=>[encodeURIComponent(name),
-digits2(low),digits2(high)].join(":")).join(
+digits3(low),digits3(high)].join(":")).join(
 "|")}function readLimits(text2,quantities){
 let end=words=>words&&Number.isFinite(Number(
 words))?Number(words):null,limits=text2.
 split("|").map(words=>{let[name,low="",high=""]=words.
 split(":");return{name:decoded(name),low:end(
-low),high:end(high)}}),isKnown=(limit,i)=>quantities.
+low),high:end(high)}}),isKnown2=(limit,i)=>quantities.
 some(({name})=>name===limit.name)&&limits.
 findIndex(({name})=>name===limit.name)===
-i;return limits.filter(isKnown)}function decoded(text2){
+i;return limits.filter(isKnown2)}function decoded(text2){
 try{return decodeURIComponent(text2)}catch{
-return""}}var MOST_PINS=40,MOST_COMPARED=4,THEMES=[
+return""}}var digits2=value=>Number(value.toPrecision(
+7));function rectangleOf([ax,ay],[bx,by]){
+return[digits2(Math.min(ax,bx)),digits2(
+Math.min(ay,by)),digits2(Math.max(ax,bx)),
+digits2(Math.max(ay,by))]}function lassoOf(corners){
+let step=Math.max(1,corners.length/60),region=Array.
+from({length:Math.min(60,corners.length)},
+(_,i)=>corners[Math.floor(i*step)]).flat().
+map(digits2);return areaOf(region)?region:
+null}function areaOf(corners){let twice=0;
+for(let at=0;at<corners.length;at+=2){let next=(at+
+2)%corners.length;twice+=corners[at]*corners[next+
+1]-corners[next]*corners[at+1]}return Math.
+abs(twice)/2}function isWithin(region,x,y){
+if(region.length===4)return x>=region[0]&&
+x<=region[2]&&y>=region[1]&&y<=region[3];
+let isInside=!1,[x0,y0]=region.slice(-2);
+for(let at=0;at<region.length;at+=2){let[
+x1,y1]=[region[at],region[at+1]];y0>y!=y1>
+y&&x<x0+(x1-x0)*(y-y0)/(y1-y0)&&(isInside=
+!isInside),[x0,y0]=[x1,y1]}return isInside}
+function cornersOf(region){if(region.length===
+4){let[x0,y0,x1,y1]=region;return[[x0,y1],
+[x1,y1],[x1,y0],[x0,y0]]}return Array.from(
+{length:region.length/2},(_,i)=>[region[2*
+i],region[2*i+1]])}var writeRegion=region=>region?
+region.join(","):"";function readRegion(text2){
+let region=text2.split(",").map(Number);
+return!(region.length>=4&&region.length<=
+120&&region.length%2===0)||!region.every(
+Number.isFinite)||region.length===4&&(region[0]>
+region[2]||region[1]>region[3])?void 0:region}var MOST_PINS=40,MOST_COMPARED=4,THEMES=[
 "auto","light","dark"],whole=(least,most)=>text2=>{
 let value=Number(text2);return Number.isInteger(
 value)&&value>=least&&value<=most?value:
@@ -391,21 +520,20 @@ start:[],read:text2=>readLimits(text2,[...quantities,
 ...responses]),write:writeLimits},limits:{
 start:[],read:text2=>readLimits(text2,quantities),
 write:writeLimits},zoom:{start:null,read:readZoom,
-write:writeZoom},selection:{start:null,read:readRectangle,
-write:writeRectangle},designs:{start:!0,
-read:text2=>text2!=="0",write:isOn=>isOn?
-"1":"0"},tray:{start:[],read:text2=>text2.
-split("~").slice(0,MOST_COMPARED),write:keys=>keys.
-join("~")},context:{name:"told",start:Float32Array.
-from(contents.context),read:text2=>width?
-point(width)(text2):void 0,write:list}}}
-var Address=class{constructor(app){this.
-parts=shared(app);for(let view of app.views)
-Object.assign(this.parts,view.kept(app.contents))}start(){
-let values=Object.entries(this.parts).map(
-([key,{start:start2}])=>[key,start2]);return Object.
-fromEntries(values)}write(state){let found=[];
-for(let[key,{name=key,write=String}]of Object.
+write:writeZoom},selection:{start:null,read:readRegion,
+write:writeRegion},designs:{start:!0,read:text2=>text2!==
+"0",write:isOn=>isOn?"1":"0"},tray:{start:[],
+read:text2=>text2.split("~").slice(0,MOST_COMPARED),
+write:keys=>keys.join("~")},context:{name:"\
+told",start:Float32Array.from(contents.context),
+read:text2=>width?point(width)(text2):void 0,
+write:list}}}var Address=class{constructor(app){
+this.parts=shared(app);for(let view of app.
+views)Object.assign(this.parts,view.kept(
+app.contents))}start(){let values=Object.
+entries(this.parts).map(([key,{start:start2}])=>[
+key,start2]);return Object.fromEntries(values)}write(state){
+let found=[];for(let[key,{name=key,write=String}]of Object.
 entries(this.parts)){let text2=write(state[key]);
 text2!==""&&found.push(`${name}=${encodeURIComponent(
 text2).replaceAll("%2C",",")}`)}return`#${found.
@@ -716,27 +844,27 @@ length<2?"":`; alone, ${this.conditions.
 map(({name},k)=>`${counted(this.near(values,
 [k]))} near ${name}`).join(", ")}`}};var SHARES=[1,.5,.25,.1,.03],LEAST_GAIN=1e-4,
 DIFFERENCE=.003,NEAR=.001;async function reach(measure,start2,target,box,tolerance,others=[]){
-let ends=box.map(([low,high],k)=>[Math.min(
-low,start2[k]),Math.max(high,start2[k])]),
+let ends2=box.map(([low,high],k)=>[Math.
+min(low,start2[k]),Math.max(high,start2[k])]),
 places=[];for(let from of[start2,...others])
 places.push(await search(measure,from,{start:start2,
-target,ends,tolerance}));let gapOf=({value})=>Math.
-abs(value-target),there=places.filter(place=>gapOf(
-place)<=tolerance),best=there.length?leastOf(
-there,({z})=>distance(z,start2)):leastOf(
-places,gapOf);return{z:Float32Array.from(
-best.z),value:best.value,isReached:there.
+target,ends:ends2,tolerance}));let gapOf=({
+value})=>Math.abs(value-target),there=places.
+filter(place=>gapOf(place)<=tolerance),best=there.
+length?leastOf(there,({z})=>distance(z,start2)):
+leastOf(places,gapOf);return{z:Float32Array.
+from(best.z),value:best.value,isReached:there.
 length>0}}async function search(measure,from,{
-start:start2,target,ends,tolerance}){let width=Math.
-max(...ends.map(([low,high])=>high-low)),
-gapOf=({value})=>Math.abs(value-target),
+start:start2,target,ends:ends2,tolerance}){
+let width=Math.max(...ends2.map(([low,high])=>high-
+low)),gapOf=({value})=>Math.abs(value-target),
 at={z:Float64Array.from(from),value:(await measure(
 from))[0]},weight=0;for(let step=0;step<
 30;step++){let gradient=await gradientAt(
 measure,at.z,DIFFERENCE*width),change=target-
 at.value,next=nearestOnPlane(start2,at.z,
-gradient,change,ends),straight=nearestOnPlane(
-at.z,at.z,gradient,change,ends);if(gapOf(
+gradient,change,ends2),straight=nearestOnPlane(
+at.z,at.z,gradient,change,ends2);if(gapOf(
 at)<=tolerance&&distance(next.z,at.z)<NEAR*
 width)break;weight=Math.max(weight,2*Math.
 abs(next.factor));let costOf=place=>distance(
@@ -747,7 +875,7 @@ nearest=leastOf(places,gapOf);if(costOf(
 best)<costOf(at)*(1-LEAST_GAIN))at=best;else if(gapOf(
 at)>tolerance&&gapOf(nearest)<gapOf(at)*
 (1-LEAST_GAIN))at=nearest;else break}return at}
-async function along(measure,z,ends){let points=ends.
+async function along(measure,z,ends2){let points=ends2.
 flatMap(end=>SHARES.map(share=>z.map((from,k)=>from+
 share*(end[k]-from)))),values=await measure(
 Float32Array.from(points.flatMap(point2=>[
@@ -760,9 +888,9 @@ let dim=z.length,codes=new Float32Array(
 set(z,i*dim),codes[i*dim+(i>>1)]+=i%2?-h:
 h;let values=await measure(codes);return Float64Array.
 from(z,(_,k)=>(values[2*k]-values[2*k+1])/
-(2*h))}function nearestOnPlane(start2,z,gradient,change,ends){
-let at=t=>z.map((_,k)=>Math.max(ends[k][0],
-Math.min(ends[k][1],start2[k]+t*gradient[k]))),
+(2*h))}function nearestOnPlane(start2,z,gradient,change,ends2){
+let at=t=>z.map((_,k)=>Math.max(ends2[k][0],
+Math.min(ends2[k][1],start2[k]+t*gradient[k]))),
 rest=p=>p.reduce((sum,value,k)=>sum+gradient[k]*
 (value-z[k]),-change),square=gradient.reduce(
 (sum,value)=>sum+value*value,0);if(!square)
@@ -772,10 +900,12 @@ at(far))*first>0;i++)far*=2;let near=0;for(let i=0;i<
 60;i++){let middle=(near+far)/2;rest(at(
 middle))*first>0?near=middle:far=middle}
 return{z:at(far),factor:far}}var distance=(a,b)=>Math.
-hypot(...Array.from(a,(value,k)=>value-b[k]));var STEPS=200,BINS=48,HISTOGRAM=26,ALIKE=.05,
-OTHERS2=2,HINT="Choose a column or a res\
-ponse to limit the examples on the map; \
-a column can also be set.",Limits=class{rows=[];_shown=null;_wanted=null;_start=null;constructor(app,host){
+hypot(...Array.from(a,(value,k)=>value-b[k]));var STEPS=200,BINS=48,HISTOGRAM=26,MARGIN=8,
+ALIKE=.05,OTHERS2=2,HINT="Choose a colum\
+n or a response to see how the selected \
+examples are spread in it. A drag over i\
+t limits them to a range; a column can a\
+lso be set.",Limits=class{rows=[];_shown=null;_inside=void 0;_wanted=null;_start=null;constructor(app,host){
 this.app=app,this.list=element("div",{className:"\
 limits"}),this.more=element("div",{className:"\
 limits-more"}),this.count=note(""),this.
@@ -784,13 +914,16 @@ append(this.list,this.more,this.count)}refresh(){
 let{limits}=this.app.state,names=limits.
 map(({name})=>name).join("|");names!==this.
 _shown&&this._build(names);for(let row of this.
-rows)this._showLimit(row);let inside=this.
-app.inside(),rows=this.app.world.cloud.count,
-words=`${(inside?.reduce((sum,one)=>sum+
+rows)this._showLimit(row);this._say(limits.
+length>0)}_say(isLimited){let inside=isLimited?
+this.app.inside():void 0;if(inside===this.
+_inside&&this.count.textContent)return;this.
+_inside=inside;let rows=this.app.world.cloud.
+count,words=`${(inside?.reduce((sum,one)=>sum+
 one,0)??rows).toLocaleString("en")} of ${rows.
 toLocaleString("en")} examples are withi\
-n all limits.`;this.count.textContent=limits.
-length?words:HINT}again(){this._shown=null}show(values){
+n all limits.`;this.count.textContent=isLimited?
+words:HINT}again(){this._shown=null}show(values){
 for(let{quantity,decoded:decoded2,value}of this.
 rows){if(!decoded2)continue;let now=values[quantity.
 column];decoded2!==document.activeElement&&
@@ -822,25 +955,27 @@ mall",` ${unit}`):null),away2=button("×",
 ()=>this._remove(name),{className:"away",
 "aria-label":`Leave ${name} out`});title.
 append(away2);let histogram=element("can\
-vas",{"aria-hidden":"true"}),ends={type:"\
+vas",{"aria-hidden":"true"}),ends2={type:"\
 range",min:extent2[0],max:extent2[1],step:(extent2[1]-
 extent2[0])/STEPS||1},from=element("inpu\
-t",{...ends,value:extent2[0],"aria-label":`${name}\
-, from`}),to=element("input",{...ends,value:extent2[1],
-"aria-label":`${name}, to`}),words=element(
-"div",{className:"limit-words"}),said=element(
-"div",{className:"limit-said",role:"stat\
-us"}),value=element("output"),decoded2=quantity.
-column<0?null:this._slider(quantity,extent2),
-frame=element("div",{className:"range"},
-histogram,from,to),made=element("div",{className:"\
-limit",role:"group","aria-label":name},title);
-decoded2&&made.append(element("label",{className:"\
+t",{...ends2,value:extent2[0],"aria-labe\
+l":`${name}, from`}),to=element("input",
+{...ends2,value:extent2[1],"aria-label":`${name}\
+, to`}),words=element("div",{className:"\
+limit-words"}),said=element("div",{className:"\
+limit-said",role:"status"}),value=element(
+"output"),decoded2=quantity.column<0?null:
+this._slider(quantity,extent2),frame=element(
+"div",{className:"range"},histogram,from,
+to),made=element("div",{className:"limit",
+role:"group","aria-label":name},title);decoded2&&
+made.append(element("label",{className:"\
 decoded"},text("span","decoded"),decoded2,
 value),said),made.append(frame,words);let row={
 quantity,extent:extent2,element:made,histogram,
-from,to,words,decoded:decoded2,value,said};
-return from.addEventListener("input",()=>this.
+from,to,words,decoded:decoded2,value,said,
+counts:null,drawnOf:[]};return this._brush(
+row),from.addEventListener("input",()=>this.
 _limit(row,from)),to.addEventListener("i\
 nput",()=>this._limit(row,to)),decoded2?.
 addEventListener("input",()=>this._ask(row,
@@ -855,47 +990,66 @@ this._set(this.app.state.limits.filter(limit=>limit.
 name!==name))}_limit({quantity,extent:extent2,
 from,to},moved){Number(from.value)>Number(
 to.value)&&(moved===from?to.value=from.value:
-from.value=to.value);let step=(extent2[1]-
-extent2[0])/STEPS,low=Number(from.value)<=
-extent2[0]+step/2?null:Number(from.value),
-high=Number(to.value)>=extent2[1]-step/2?
-null:Number(to.value),limits=this.app.state.
-limits.map(limit=>limit.name===quantity.
-name?{name:limit.name,low,high}:limit);this.
-_set(limits)}_showLimit(row){let{quantity,
-extent:extent2,from,to,words}=row,{low,high}=this.
-app.state.limits.find(({name})=>name===quantity.
-name);from!==document.activeElement&&(from.
-value=String(low??extent2[0])),to!==document.
-activeElement&&(to.value=String(high??extent2[1])),
-from.setAttribute("aria-valuetext",this.
-_words(quantity,low??extent2[0])),to.setAttribute(
-"aria-valuetext",this._words(quantity,high??
-extent2[1]));let ends=[low??extent2[0],high??
-extent2[1]].map(value=>shown(value)),isOpen2=low===
-null&&high===null;words.textContent=`${isOpen2?
-"all examples: ":""}${ends[0]} to ${ends[1]}\
+from.value=to.value),this._between(quantity,
+extent2,Number(from.value),Number(to.value))}_between(quantity,extent2,least,most){
+let step=(extent2[1]-extent2[0])/STEPS,low=least<=
+extent2[0]+step/2?null:least,high=most>=
+extent2[1]-step/2?null:most,limits=this.
+app.state.limits.map(limit=>limit.name===
+quantity.name?{name:limit.name,low,high}:
+limit);this._set(limits)}_showLimit(row){
+let{quantity,extent:extent2,from,to,words}=row,
+{low,high}=this.app.state.limits.find(({
+name})=>name===quantity.name);from!==document.
+activeElement&&(from.value=String(low??extent2[0])),
+to!==document.activeElement&&(to.value=String(
+high??extent2[1])),from.setAttribute("ar\
+ia-valuetext",this._words(quantity,low??
+extent2[0])),to.setAttribute("aria-value\
+text",this._words(quantity,high??extent2[1]));
+let ends2=[low??extent2[0],high??extent2[1]].
+map(value=>shown(value)),isOpen2=low===null&&
+high===null;words.textContent=`${isOpen2?
+"all examples: ":""}${ends2[0]} to ${ends2[1]}\
  ${quantity.unit}`.trim(),this._drawHistogram(
-row,low??-1/0,high??1/0)}_words({unit},value){
-return unit?`${shown(value)} ${unit}`:shown(
-value)}_drawHistogram({quantity,extent:extent2,
-histogram},low,high){let w=histogram.parentElement.
-clientWidth||280,context=prepare(histogram,
-w,HISTOGRAM),length=extent2[1]-extent2[0]||
-1,counts=new Float32Array(BINS);for(let value of quantity.
-numbers)Number.isFinite(value)&&counts[Math.
-min(BINS-1,Math.floor((value-extent2[0])/
-length*BINS))]++;let most=Math.max(...counts,
-1);context.clearRect(0,0,w,HISTOGRAM);let margin=8,
-width=(w-2*margin)/BINS;counts.forEach((count,bin)=>{
-let middle=extent2[0]+(bin+.5)/BINS*length,
-isIn=middle>=low&&middle<=high,height=Math.
-sqrt(count/most)*(HISTOGRAM-2);context.fillStyle=
-isIn?Theme.colours.accent:Theme.colours.
-line,context.fillRect(margin+bin*width,HISTOGRAM-
-height,Math.max(1,width-1),height)})}async _ask(row,target){
-if(this._start??=this.app.state.z,this._wanted=
-{row,target,start:this._start},!this._busy){
+row)}_words({unit},value){return unit?`${shown(
+value)} ${unit}`:shown(value)}_brush(row){
+let{histogram,quantity,extent:extent2}=row,
+start2=null,valueAt=event=>{let{left,width}=histogram.
+getBoundingClientRect(),share=(event.clientX-
+left-MARGIN)/(width-2*MARGIN);return extent2[0]+
+Math.max(0,Math.min(1,share))*(extent2[1]-
+extent2[0])};histogram.addEventListener(
+"pointerdown",event=>{event.button===0&&
+(histogram.setPointerCapture(event.pointerId),
+start2=valueAt(event),this._between(quantity,
+extent2,...extent2))}),histogram.addEventListener(
+"pointermove",event=>{if(start2===null)return;
+let end=valueAt(event);this._between(quantity,
+extent2,Math.min(start2,end),Math.max(start2,
+end))});for(let name of["pointerup","poi\
+ntercancel"])histogram.addEventListener(
+name,()=>{start2=null})}_drawHistogram(row){
+let{quantity,extent:extent2,histogram}=row,
+w=histogram.parentElement.clientWidth||280,
+chosen=this.app.chosen(),drawnOf2=[w,chosen,
+Theme.dark];if(drawnOf2.every((value,k)=>value===
+row.drawnOf[k]))return;row.drawnOf=drawnOf2,
+row.counts??=countsOf2(quantity.numbers,
+extent2,null);let context=prepare(histogram,
+w,HISTOGRAM),most=Math.max(...row.counts,
+1),width=(w-2*MARGIN)/BINS;context.clearRect(
+0,0,w,HISTOGRAM);let draw=(counts,colour)=>{
+context.fillStyle=colour,counts.forEach(
+(count,bin)=>{let height=Math.sqrt(count/
+most)*(HISTOGRAM-2);context.fillRect(MARGIN+
+bin*width,HISTOGRAM-height,Math.max(1,width-
+1),height)})};chosen&&draw(row.counts,Theme.
+colours.line),draw(chosen?countsOf2(quantity.
+numbers,extent2,chosen):row.counts,Theme.
+colours.accent)}async _ask(row,target){if(this.
+_start??=this.app.state.z,this._wanted={
+row,target,start:this._start},!this._busy){
 this._busy=!0;try{for(;this._wanted;){let wanted=this.
 _wanted;this._wanted=null,await this._reach(
 wanted)}}catch(error){this.app.toast(`Th\
@@ -923,7 +1077,12 @@ reach2),squares=new Map(alike.map(i=>[i,
 cloud.squared(i,start2)]));return alike.
 sort((a,b)=>squares.get(a)-squares.get(b)),
 alike.slice(0,OTHERS2).map(i=>cloud.point(
-i))}};function cellsOfPins(pins,labels,given,{
+i))}};function countsOf2(numbers,[low,high],chosen){
+let counts=new Float32Array(BINS),perUnit=BINS/
+(high-low||1);for(let i=0;i<numbers.length;i++)
+!Number.isFinite(numbers[i])||chosen&&!chosen[i]||
+counts[Math.min(BINS-1,Math.floor((numbers[i]-
+low)*perUnit))]++;return counts}function cellsOfPins(pins,labels,given,{
 heads,rows}){let head=[...Array.from(pins[0],
 (_,k)=>`z${k+1}`),"name","note",...given.
 map(([name])=>name),...heads],lines=pins.
@@ -1102,12 +1261,13 @@ nearest=element("canvas",{role:"img","ar\
 ia-label":"The nearest real example"}),this.
 short=element("span",{className:"codes-s\
 hort"});let caption=element("figcaption",
-{},text("b","Decoded"),this.short),beside=element(
-"figcaption",{},text("b","Nearest exampl\
-e"),this.caption);this.now.append(element(
-"figure",{},this.decoded,caption),...this.
-_beside(element("figure",{},this.nearest,
-beside),this.where,this.known))}_buildLine(){
+{},text("b","Decoded"),this.short);this.
+nearestTitle=text("b","Nearest example");
+let beside=element("figcaption",{},this.
+nearestTitle,this.caption);this.now.append(
+element("figure",{},this.decoded,caption),
+...this._beside(element("figure",{},this.
+nearest,beside),this.where,this.known))}_buildLine(){
 let{kind}=this.app.world.designs,what=this.
 alone?`The decoded ${kind}`:`The decoded\
  ${kind}, and the nearest real example`;
@@ -1174,7 +1334,9 @@ let{designs,examples}=this.app.world,box=this.
 _box();designs.sheet(values,1).draw(prepare(
 this.decoded,box.w,box.h),0,box),this.alone||
 examples.draw(prepare(this.nearest,box.w,
-box.h),near,box),this.short.textContent=
+box.h),near,box),this.nearestTitle.textContent=
+examples.isReal(near)?"Nearest example":
+"Nearest example, rebuilt",this.short.textContent=
 `at (${this._short(z)})`}_showLine(values,near){
 let{designs,examples}=this.app.world,w=this.
 decoded.parentElement.clientWidth||300,h=designs.
@@ -1376,7 +1538,32 @@ i)}: the point is where the encoder puts\
 The point is where it was proposed";return isRepaired[i]?
 `${proposed}; what is decoded there was \
 repaired before it was evaluated.`:`${proposed}\
-, and decodes to it.`}};var KEPT2="variform-tour",GAP=12,STEPS2=[
+, and decodes to it.`}};var MOST_KEPT=400,Thumbnails=class{_made=new Map;constructor(draw,rows,count,rebuilt,ready){
+this.inPage=draw,this.rebuilt=rebuilt,this.
+ready=ready,this.places=rows?new Int32Array(
+count).fill(-1):null,rows?.forEach((i,at)=>{
+this.places[i]=at})}isReal(i){return!this.
+places||this.places[i]>=0}draw(context,i,box){
+if(this.isReal(i)){this.inPage(context,this.
+places?this.places[i]:i,box);return}let sheet=this.
+_sheetOf(i);sheet?sheet.draw(context,0,box):
+(context.fillStyle=Theme.colours.panel,context.
+fillRect(box.x,box.y,box.w,box.h))}_sheetOf(i){
+if(this._made.has(i))return this._made.get(
+i);this._made.size>=MOST_KEPT&&this._made.
+clear();let made=this.rebuilt(i);return made instanceof
+Promise?(this._made.set(i,null),made.then(
+sheet=>{this._made.set(i,sheet),this.ready()}),
+null):(this._made.set(i,made),made)}};function contextOf(conditions,columns,i){
+let context=[];for(let{name,categories,shift,
+scale}of conditions){let kind=categories.
+length?"category":"number",column=columns.
+find(one=>one.name===name&&one.kind===kind);
+if(!column)return null;let value=numbersOf(
+column)[i];categories.length?context.push(
+...categories.map((_,k)=>k===value?1:0)):
+context.push((value-shift)/scale)}return Float32Array.
+from(context)}var KEPT2="variform-tour",GAP=12,STEPS2=[
 {view:"map",at:"#view .map-place",title:"\
 The map",words:"Each mark is one of the \
 examples. Those that the model finds ali\
@@ -1491,7 +1678,201 @@ h-GAP;below+h<innerHeight?top=below:above>
 0&&(top=above);let left=Math.max(GAP,Math.
 min(innerWidth-w-GAP,frame.left));this._card.
 style.top=`${top}px`,this._card.style.left=
-`${left}px`}};var Gestures=class{_fingers=new Map;_press=null;_isPinch=!1;constructor(surface,on){
+`${left}px`}};var Plain=class{_key=null;_table=null;constructor(){
+this.canvas=document.createElement("canv\
+as")}paint(drawn,place){let{w,h,radius}=place,
+key=[w,h,radius].join("|");return key!==
+this._key&&this._measure(w,h,radius),(key!==
+this._key||drawn.table!==this._table)&&this.
+_mix(drawn.table),this._key=key,this._table=
+drawn.table,this.pixels.fill(0),this._splat(
+drawn,place),this._show(w,h),this.canvas}_measure(w,h,radius){
+let reach2=Math.ceil(radius+.5)+1;this.margin=
+reach2,this.width=w+2*reach2,this.pixels=
+new Int32Array(this.width*(h+2*reach2));
+let offsets=[],shares=[];this.starts=new Int32Array(
+17);for(let part=0;part<16;part++){let x0=(part%
+4+.5)/4,y0=(Math.floor(part/4)+.5)/4;for(let y=-reach2;y<=
+reach2;y++)for(let x=-reach2;x<=reach2;x++){
+let share=Math.max(0,Math.min(1,radius+.5-
+Math.hypot(x+.5-x0,y+.5-y0)));share<1/255||
+(offsets.push(y*this.width+x),shares.push(
+share))}this.starts[part+1]=offsets.length}
+this.offsets=Int32Array.from(offsets),this.
+shares=Float32Array.from(shares),(this.canvas.
+width!==w||this.canvas.height!==h)&&Object.
+assign(this.canvas,{width:w,height:h}),this.
+picture=new ImageData(w,h),this.shown=new Int32Array(
+this.picture.data.buffer)}_mix(table){let{
+length}=this.offsets;this.inks=new Int32Array(
+length*table.length),table.forEach(([red,
+green,blue,opacity],colour)=>{for(let at=0;at<
+length;at++){let alpha=this.shares[at]*opacity,
+[r,g,b]=[red,green,blue].map(value=>Math.
+round(value*alpha));this.inks[colour*length+
+at]=Math.round(255*alpha)<<24|b<<16|g<<8|
+r}})}_splat({xy,colours:colours2},{w,h,left,
+top,scale}){let{pixels,offsets,starts,inks,
+width,margin}=this,{length}=offsets;for(let i=colours2.
+length-1;i>=0;i--){let x=Math.floor((left+
+xy[2*i]*scale)*4),y=Math.floor((top-xy[2*
+i+1]*scale)*4);if(!(x>=0&&y>=0&&x<4*w&&y<
+4*h))continue;let base=(Math.floor(y/4)+
+margin)*width+Math.floor(x/4)+margin,part=y%
+4*4+x%4,ink=colours2[i]*length;for(let at=starts[part];at<
+starts[part+1];at++){let pixel=base+offsets[at],
+under=pixels[pixel],left2=255-(under>>>24);
+left2<=3||(pixels[pixel]=under+shaded(inks[ink+
+at],left2+1)|0)}}}_show(w,h){let{pixels,
+shown:shown2,width,margin}=this;for(let row=0;row<
+h;row++){let from=(row+margin)*width+margin;
+for(let to=row*w;to<(row+1)*w;to++,from++){
+let pixel=pixels[from],alpha=pixel>>>24;
+shown2[to]=alpha===0||alpha===255?pixel:
+divided(pixel,alpha)}}this.canvas.getContext(
+"2d").putImageData(this.picture,0,0)}},shaded=(colour,share)=>Math.
+imul(colour>>>8&16711935,share)&-16711936|
+Math.imul(colour&16711935,share)>>>8&16711935;
+function divided(pixel,alpha){let factor=255/
+alpha,red=Math.min(255,(pixel&255)*factor+
+.5),green=Math.min(255,(pixel>>>8&255)*factor+
+.5),blue=Math.min(255,(pixel>>>16&255)*factor+
+.5);return alpha<<24|blue<<16|green<<8|red}var VERTICES=`
+attribute vec2 place;
+attribute vec4 colour;
+uniform vec4 frame; // left, top, scale,\
+ radius
+uniform vec2 size;
+varying highp vec2 middle;
+varying lowp vec4 ink;
+void main() {
+  vec2 pixel = vec2(frame.x + place.x * \
+frame.z, frame.y - place.y * frame.z);
+  pixel = (floor(pixel * ${4}.0) + 0.5) \
+/ ${4}.0;
+  gl_Position = vec4(2.0 * pixel.x / siz\
+e.x - 1.0, 1.0 - 2.0 * pixel.y / size.y,\
+ 0.0, 1.0);
+  gl_PointSize = 2.0 * ceil(frame.w + 1.\
+5);
+  middle = vec2(pixel.x, size.y - pixel.\
+y);
+  ink = colour;
+}`,PIXELS=`
+precision highp float;
+uniform vec4 frame;
+varying highp vec2 middle;
+varying lowp vec4 ink;
+void main() {
+  float share = clamp(frame.w + 0.5 - di\
+stance(gl_FragCoord.xy, middle), 0.0, 1.\
+0) * ink.a;
+  gl_FragColor = vec4(ink.rgb * share, s\
+hare);
+}`,Gpu=class _Gpu{_drawn=null;constructor(canvas,gl,program){
+this.canvas=canvas,this.gl=gl,this.frame=
+gl.getUniformLocation(program,"frame"),this.
+size=gl.getUniformLocation(program,"size"),
+this.places=this._buffer(program,"place",
+2,gl.FLOAT),this.inks=this._buffer(program,
+"colour",4,gl.UNSIGNED_BYTE),gl.useProgram(
+program),gl.enable(gl.BLEND),gl.blendFunc(
+gl.ONE,gl.ONE_MINUS_SRC_ALPHA)}static made(){
+let canvas=document.createElement("canva\
+s"),options={antialias:!1,depth:!1,preserveDrawingBuffer:!0},
+gl=canvas.getContext("webgl",options);if(!gl)
+return null;let program=gl.createProgram();
+for(let[kind,source]of[[gl.VERTEX_SHADER,
+VERTICES],[gl.FRAGMENT_SHADER,PIXELS]]){
+let shader=gl.createShader(kind);gl.shaderSource(
+shader,source),gl.compileShader(shader),
+gl.attachShader(program,shader)}return gl.
+linkProgram(program),gl.getProgramParameter(
+program,gl.LINK_STATUS)?new _Gpu(canvas,
+gl,program):null}_buffer(program,name,size,type){
+let{gl}=this,buffer=gl.createBuffer(),location2=gl.
+getAttribLocation(program,name);return gl.
+bindBuffer(gl.ARRAY_BUFFER,buffer),gl.enableVertexAttribArray(
+location2),gl.vertexAttribPointer(location2,
+size,type,type===gl.UNSIGNED_BYTE,0,0),buffer}paint(drawn,{
+w,h,left,top,scale,radius}){let{gl,canvas}=this;
+return gl.isContextLost()?null:((canvas.
+width!==w||canvas.height!==h)&&Object.assign(
+canvas,{width:w,height:h}),drawn!==this.
+_drawn&&this._hand(drawn),gl.viewport(0,
+0,w,h),gl.uniform4f(this.frame,left,top,
+scale,radius),gl.uniform2f(this.size,w,h),
+gl.clear(gl.COLOR_BUFFER_BIT),gl.drawArrays(
+gl.POINTS,0,drawn.colours.length),canvas)}_hand(drawn){
+let{gl}=this,table=Uint8Array.from(drawn.
+table.flatMap(([r,g,b,opacity])=>[r,g,b,
+Math.round(255*opacity)])),inks=new Uint8Array(
+4*drawn.colours.length);drawn.colours.forEach(
+(colour,i)=>{for(let k=0;k<4;k++)inks[4*
+i+k]=table[4*colour+k]}),gl.bindBuffer(gl.
+ARRAY_BUFFER,this.places),gl.bufferData(
+gl.ARRAY_BUFFER,drawn.xy,gl.STATIC_DRAW),
+gl.bindBuffer(gl.ARRAY_BUFFER,this.inks),
+gl.bufferData(gl.ARRAY_BUFFER,inks,gl.STATIC_DRAW),
+this._drawn=drawn}get isSoftware(){let{gl}=this,
+names=gl.getExtension("WEBGL_debug_rende\
+rer_info"),name=gl.getParameter(names?names.
+UNMASKED_RENDERER_WEBGL:gl.RENDERER);return/swiftshader|llvmpipe|softpipe|software|basic render/i.
+test(name)}finish(){let{gl}=this;gl.readPixels(
+0,0,1,1,gl.RGBA,gl.UNSIGNED_BYTE,new Uint8Array(
+4))}};var OPACITY=.8,FAINT=.12,SLOW=12,WARM=4,
+REST=4,SETTLED=90,MARGIN2=.12;function drawnOf(points,places,shades,stands){
+let count=points.length/2,xy=new Float32Array(
+2*count),colours2=new Uint16Array(count),
+at=0;for(let isOut of stands?[0,1]:[1])for(let i=0;i<
+count;i++)stands&&stands[i]!==isOut||Number.
+isFinite(points[2*i])&&(xy[2*at]=points[2*
+i],xy[2*at+1]=points[2*i+1],colours2[at]=
+(places?.[i]??0)+(isOut?shades.length:0),
+at++);let coloured=opacity=>shades.map(shade=>[
+...partsOf(shade),opacity]),table=[...coloured(
+FAINT),...coloured(OPACITY)];return{xy:xy.
+subarray(0,2*at),colours:colours2.subarray(
+0,at),table}}var Dots=class{wanted="auto";_last=null;_least=1/0;_slow=0;painted=0;constructor(again=()=>{}){
+this.again=again,this.plain=new Plain,this.
+gpu=null,this.painter="plain"}paint(drawn,place){
+clearTimeout(this._waiting);let last=this.
+_last,isSlow=this.wanted==="auto"&&last!==
+null&&last.took>SLOW;if(isSlow&&last.drawn===
+drawn&&last.place.wide===place.w+place.h&&
+performance.now()<last.end+REST*last.took)
+return this._waiting=setTimeout(this.again,
+SETTLED),{canvas:last.canvas,place:last.
+place,isExact:!1};let begin=performance.
+now(),margin=isSlow?Math.round(MARGIN2*Math.
+max(place.w,place.h)):0,wider=withMargin(
+place,margin),canvas=this._exactly(drawn,
+wider),end=performance.now();return this.
+painted++,this._last={drawn,canvas,place:wider,
+took:end-begin,end},{canvas,place:wider,
+isExact:!0}}_exactly(drawn,place){let made=this.
+wanted==="webgl"||this.wanted==="auto"&&
+this.painter==="webgl"?this._byGpu(drawn,
+place):null;if(made)return made;this.painter=
+"plain";let begin=performance.now(),canvas=this.
+plain.paint(drawn,place),took=performance.
+now()-begin;return this._least=Math.min(
+this._least,took),took>SLOW&&++this._slow===
+WARM&&this.wanted==="auto"&&this._compare(
+drawn,place),canvas}_compare(drawn,place){
+if(this.gpu=Gpu.made(),!this.gpu||this.gpu.
+isSoftware)return;let least=1/0;for(let round=0;round<
+WARM;round++){let begin=performance.now();
+if(!this.gpu.paint(drawn,place))return;this.
+gpu.finish(),least=Math.min(least,performance.
+now()-begin)}2*least<this._least&&(this.
+painter="webgl")}_byGpu(drawn,place){this.
+gpu??=Gpu.made();let canvas=this.gpu?.paint(
+drawn,place)??null;return canvas&&(this.
+painter="webgl"),canvas}};function withMargin(place,margin){
+let{w,h,left,top}=place;return{...place,
+w:w+2*margin,h:h+2*margin,left:left+margin,
+top:top+margin,wide:w+h}}var Gestures=class{_fingers=new Map;_press=null;_isPinch=!1;constructor(surface,on){
 this.surface=surface,this.on=on;let isMouse=event=>event.
 pointerType==="mouse";surface.addEventListener(
 "pointerdown",event=>{surface.focus({preventScroll:!0}),
@@ -1511,55 +1892,66 @@ this._listenToZoom()}_listenToZoom(){let{
 surface,on}=this;surface.addEventListener(
 "wheel",event=>this._wheel(event),{passive:!1}),
 surface.addEventListener("dblclick",()=>on.
-whole());let ofTwo=event=>{event.touches.
-length>1&&event.cancelable&&event.preventDefault()};
-surface.addEventListener("touchstart",ofTwo,
-{passive:!1}),surface.addEventListener("\
-touchmove",ofTwo,{passive:!1})}_place(event){
+whole());let touched=event=>{(event.touches.
+length>1||this._tool!=="move")&&event.cancelable&&
+event.preventDefault()};surface.addEventListener(
+"touchstart",touched,{passive:!1}),surface.
+addEventListener("touchmove",touched,{passive:!1})}get _tool(){
+return this.on.tool?.()??"move"}_place(event){
 let frame=this.surface.getBoundingClientRect();
 return[event.clientX-frame.left,event.clientY-
 frame.top]}_pressed(event){if(event.button!==
 0||!this.on.zoom)return;this.surface.setPointerCapture(
-event.pointerId);let place=this._place(event);
-this._press={from:place,last:place,hasMoved:!1,
-isSelecting:event.shiftKey},event.shiftKey&&
-event.preventDefault()}_mouseMoved(event){
-let place=this._place(event),press=this.
-_press;if(!press)return this.on.hover(place,
-!1);press.hasMoved||=Math.hypot(place[0]-
-press.from[0],place[1]-press.from[1])>4,
-press.hasMoved&&(press.isSelecting?this.
-on.draw(press.from,place):this.on.pan(place[0]-
-press.last[0],place[1]-press.last[1]),press.
-last=place)}_released(event){let place=this.
-_place(event),press=this._press;this._press=
-null,press?.hasMoved?press.isSelecting&&
-this.on.select(press.from,place):this.on.
-click(place)}_fingerDown(event){let place=this.
-_place(event);this._fingers.set(event.pointerId,
-place),this._fingers.size>1&&this.on.zoom?
-(this._isPinch=!0,this.on.leave()):this.
-on.hover(place,!0)}_fingerMoved(event){let place=this.
-_place(event),before=[...this._fingers.values()];
-if(this._fingers.set(event.pointerId,place),
-!this._isPinch)return this.on.hover(place,
-!0);if(before.length!==2)return;let[from,
-to]=[spanOf(before),spanOf([...this._fingers.
-values()])];this.on.zoom(to.length/(from.
-length||1),from.middle),this.on.pan(to.middle[0]-
-from.middle[0],to.middle[1]-from.middle[1])}_fingerUp(event){
-let wasPinch=this._isPinch;this._lift(event),
-wasPinch||this.on.tap(this._place(event))}_cancelled(event){
-this._press=null,this._lift(event),this.
-on.leave()}_lift(event){this._fingers.delete(
-event.pointerId),this._fingers.size||(this.
-_isPinch=!1)}_wheel(event){if(event.deltaY>
-0&&this.on.isWhole())return;event.preventDefault();
-let pixels=event.deltaY*(event.deltaMode?
-16:1),delta=Math.max(-200,Math.min(200,pixels));
-this.on.zoom(Math.exp(-delta*(event.ctrlKey?
-.01:.002)),this._place(event))}};function spanOf([
-a,b]){let middle=[(a[0]+b[0])/2,(a[1]+b[1])/
+event.pointerId);let tool=event.shiftKey&&
+this._tool==="move"?"rectangle":this._tool;
+this._press={way:[this._place(event)],hasMoved:!1,
+tool},tool!=="move"&&event.preventDefault()}_mouseMoved(event){
+let place=this._place(event);this._press?
+this._dragged(place):this.on.hover(place,
+!1)}_dragged(place){let{way,tool}=this._press,
+[from,last]=[way[0],way.at(-1)];this._press.
+hasMoved||=Math.hypot(place[0]-from[0],place[1]-
+from[1])>4,this._press.hasMoved&&(way.push(
+place),tool==="move"?this.on.pan(place[0]-
+last[0],place[1]-last[1]):this.on.draw(way,
+tool))}_released(event){let place=this._place(
+event),press=this._press;this._press=null,
+press?.hasMoved?press.tool!=="move"&&this.
+on.select([...press.way,place],press.tool):
+this.on.click(place)}_fingerDown(event){
+let place=this._place(event);this._fingers.
+set(event.pointerId,place),this._fingers.
+size>1&&this.on.zoom?(this._isPinch=!0,this.
+_press=null,this.on.draw?.([],this._tool),
+this.on.leave()):this._tool!=="move"?this.
+_press={way:[place],hasMoved:!1,tool:this.
+_tool}:this.on.hover(place,!0)}_fingerMoved(event){
+let place=this._place(event),before=[...this.
+_fingers.values()];if(this._fingers.set(
+event.pointerId,place),this._press)return this.
+_dragged(place);if(!this._isPinch)return this.
+on.hover(place,!0);if(before.length!==2)
+return;let[from,to]=[spanOf(before),spanOf(
+[...this._fingers.values()])];this.on.zoom(
+to.length/(from.length||1),from.middle),
+this.on.pan(to.middle[0]-from.middle[0],
+to.middle[1]-from.middle[1])}_fingerUp(event){
+let wasPinch=this._isPinch,press=this._press;
+this._press=null,this._lift(event),press?.
+hasMoved?this.on.select([...press.way,this.
+_place(event)],press.tool):wasPinch||this.
+on.tap(this._place(event))}_cancelled(event){
+this._press=null,this.on.draw?.([],this.
+_tool),this._lift(event),this.on.leave()}_lift(event){
+this._fingers.delete(event.pointerId),this.
+_fingers.size||(this._isPinch=!1)}_wheel(event){
+if(event.deltaY>0&&this.on.isWhole())return;
+event.preventDefault();let pixels=event.
+deltaY*(event.deltaMode?16:1),delta=Math.
+max(-200,Math.min(200,pixels));this.on.zoom(
+Math.exp(-delta*(event.ctrlKey?.01:.002)),
+this._place(event))}};function spanOf([a,
+b]){let middle=[(a[0]+b[0])/2,(a[1]+b[1])/
 2];return{length:Math.hypot(a[0]-b[0],a[1]-
 b[1]),middle}}var SIZE=4.5;function drawDesigns(context,study,where){
 let{state}=study.contents.designs;for(let drawn=INVALID;drawn>=
@@ -1610,11 +2002,12 @@ hidden=!0}_fill(i,{name,facts}){let{w,h}=this.
 size;this.examples.draw(prepare(this.picture,
 w,h),i,{x:0,y:0,w,h});let known=facts.slice(
 0,MOST_FACTS).map(([what,words])=>element(
-"div",{},text("dt",what),text("dd",words)));
-this.words.replaceChildren(text("b",name),
-element("dl",{},...known))}};var TURN=2*Math.PI,FOG=96,REACH={mouse:9,
+"div",{},text("dt",what),text("dd",words))),
+title=this.examples.isReal(i)?name:`${name}\
+, rebuilt`;this.words.replaceChildren(text(
+"b",title),element("dl",{},...known))}};var TURN=2*Math.PI,FOG=96,REACH={mouse:9,
 touch:20},AXES={left:35,bottom:23},MOST_RINGS=400,
-LatentMap=class{_key=null;_pictures=[];_inside=null;_fog=null;_room=null;_plane=null;_corners=null;constructor(host,world,on){
+LatentMap=class{_key=null;_pictures=[];_chosen=null;_drawn=null;_drawnOf=[];_fog=null;_room=null;_plane=null;_corners=[];constructor(host,world,on){
 this.host=host,this.world=world,this.on=
 on,this.still=document.createElement("ca\
 nvas"),this.moving=document.createElement(
@@ -1622,7 +2015,8 @@ nvas"),this.moving=document.createElement(
 moving.className="moving",this.still.setAttribute(
 "aria-hidden","true"),host.classList.add(
 "map"),host.append(this.still,this.moving),
-this.look=null,this.tip=new Tooltip(host,
+this.look=null,this.dots=new Dots(()=>this.
+_paintAgain()),this.tip=new Tooltip(host,
 world.examples,world.designs.aspect),this.
 _listen()}_listen(){let{moving}=this;new Gestures(
 moving,this._gesture()),moving.addEventListener(
@@ -1641,58 +2035,50 @@ look.zoom??null;return{...plain,isWhole:()=>zoom()===
 null,whole:()=>on.whole(),zoom:(factor,place)=>this.
 _zoom(this.whole.zoomed(zoom(),factor,place)),
 pan:(right,down)=>this._zoom(this.whole.
-panned(zoom(),right,down)),draw:(from,to)=>this.
-_drawRectangle([from,to]),select:(from,to)=>{
-this._drawRectangle(null),on.select(rectangleOf(
-this.toPlane(...from),this.toPlane(...to)))}}}_zoom(zoom){
+panned(zoom(),right,down)),tool:()=>on.tool?.()??
+"move",draw:(way,tool)=>this._drawSelecting(
+way.length&&tool!=="lasso"?cornersOf(onScreen(
+way)):way),select:(way,tool)=>{this._drawSelecting(
+[]),on.select(this._regionOf(way,tool))}}}_zoom(zoom){
 this.tip.hide(),this.look={...this.look,
 zoom},this.frame=this.whole.part(zoom),this.
-on.zoom(zoom)}_drawRectangle(corners){this.
-_corners=corners,this._marks&&this.mark(
-this._marks)}tell(i){i<0?this.tip.hide():
+on.zoom(zoom)}_regionOf(way,tool){let places=way.
+map(place=>this.toPlane(...place));if(tool===
+"lasso")return lassoOf(places);let region=rectangleOf(
+places[0],places.at(-1));return region[2]>
+region[0]&&region[3]>region[1]?region:null}_drawSelecting(corners){
+this._corners=corners,this._marks&&this.
+mark(this._marks)}tell(i){i<0?this.tip.hide():
 this.tip.show(i,this.on.describe,this._placeOf(
 i))}exampleAt(x,y,reach2){if(!this.points)
 return-1;if(this.look.marks==="pictures"){
 let isIn=box=>x>=box.x&&x<=box.x+box.w&&
 y>=box.y&&y<=box.y+box.h;return this._pictures.
-find(isIn)?.i??-1}let found=-1,least=reach2*
-reach2;for(let i=0;i<this.world.cloud.count;i++){
-let[left,top]=this._placeOf(i),square=(left-
-x)**2+(top-y)**2;square>=least||!this._isShown(
-i)||(found=i,least=square)}return found}_isShown(i){
-let{colour,only,inside}=this.look;return(!inside||
-inside[i]===1)&&this._isSelected(i)&&(only<
-0||colour.group(i)===only)}_isSelected(i){
-let{selection}=this.look;if(!selection)return!0;
-let[x0,y0,x1,y1]=selection,[x,y]=[this.points[2*
-i],this.points[2*i+1]];return x>=x0&&x<=
-x1&&y>=y0&&y<=y1}_isBetweenAxes([x,y]){return x>
-AXES.left&&x<this.w&&y>0&&y<this.h-AXES.
-bottom}shownExamples(){return Array.from(
-{length:this.world.cloud.count},(_,i)=>i).
-filter(i=>this._isShown(i))}show(look){let{
-clientWidth:w,clientHeight:h}=this.host;
-if(!w||!h)return;let{plane,colour,marks,
-fog,only,inside,study,validity,about,zoom,
-selection}=look,off=validity?plane.at([0,
-0],about).join(","):"",room=[w,h,Theme.dark,
-plane.names,off,validity!==null].join("|"),
-part=[zoom?.by,zoom?.x,zoom?.y,selection],
-seen=[marks,fog,only,study!==null,...part],
-key=[room,colour?.name,...seen,devicePixelRatio].
-join("|");this.look=look,!(key===this._key&&
-plane===this._plane&&inside===this._inside)&&
-(plane!==this._plane&&this._locate(),(room!==
-this._room||plane!==this._plane)&&(this.
-_fog=null),this._key=key,this._room=room,
-this._inside=inside,this._plane=plane,this.
-w=w,this.h=h,this.whole=Frame.around(this.
+find(isIn)?.i??-1}return this.look.plane.
+cellsOf(this.world.cloud).nearest(...this.
+toPlane(x,y),reach2/this.scale,i=>this._isShown(
+i))}_isShown(i){return!this.look.chosen||
+this.look.chosen[i]===1}_isBetweenAxes([
+x,y]){return x>AXES.left&&x<this.w&&y>0&&
+y<this.h-AXES.bottom}show(look){let{clientWidth:w,
+clientHeight:h}=this.host;if(!w||!h)return;
+let{plane,colour,marks,fog,chosen,study,
+validity,about,zoom,selection}=look,off=validity?
+plane.at([0,0],about).join(","):"",room=[
+w,h,Theme.dark,plane.names,off,validity!==
+null].join("|"),part=[zoom?.by,zoom?.x,zoom?.
+y,selection],seen=[marks,fog,study!==null,
+...part],key=[room,colour?.name,...seen,
+devicePixelRatio].join("|");this.look=look,
+!(key===this._key&&plane===this._plane&&
+chosen===this._chosen)&&(this.points=plane.
+placesOf(this.world.cloud),(room!==this.
+_room||plane!==this._plane)&&(this._fog=
+null),this._key=key,this._room=room,this.
+_chosen=chosen,this._plane=plane,this.w=
+w,this.h=h,this.whole=Frame.around(this.
 points,w,h),this.frame=this.whole.part(zoom??
-null),this._drawStill())}_locate(){let{cloud}=this.
-world;this.points=new Float32Array(2*cloud.
-count);for(let i=0;i<cloud.count;i++)this.
-points.set(this.look.plane.place(cloud.means,
-i*cloud.dim),2*i)}get box(){return this.
+null),this._drawStill())}get box(){return this.
 whole.box}get scale(){return this.frame.
 scale}toPlane(x,y){return this.frame.toPlane(
 x,y)}toScreen(x,y){return this.frame.toScreen(
@@ -1711,34 +2097,34 @@ context,this.look.study,z=>this.toScreen(
 ...this.look.plane.place(z))),this.look.
 selection&&this._drawSelection(context),
 context.restore(),prepare(this.moving,this.
-w,this.h)}_drawSelection(context){let[x0,
-y0,x1,y1]=this.look.selection;drawRectangle(
-context,this.toScreen(x0,y1),this.toScreen(
-x1,y0))}_drawFog(context){this._fog??=this.
-_pictureOfFog();let{x0,x1,y0,y1}=this.box,
-[left,top]=this.toScreen(x0,y1),[right,bottom]=this.
-toScreen(x1,y0);context.imageSmoothingEnabled=
-!0,context.imageSmoothingQuality="high",
-context.drawImage(this._fog,left,top,right-
-left,bottom-top)}_pictureOfFog(){let opacity=this.
-look.validity?this._invalid():this._empty(),
-small=document.createElement("canvas");small.
-width=FOG,small.height=FOG;let picture=new ImageData(
-FOG,FOG),[r,g,b]=hexOf(Theme.colours.fog);
-for(let row=0;row<FOG;row++)for(let column=0;column<
-FOG;column++)picture.data.set([r,g,b,255*
-opacity[row*FOG+column]],4*((FOG-1-row)*
-FOG+column));return small.getContext("2d").
-putImageData(picture,0,0),small}_empty(){
-return densityOf(this.points,this.box,FOG).
-map(density=>{let t=Math.max(0,Math.min(
-1,(density-.01)/.16));return 1-t*t*(3-2*
-t)})}_invalid(){let{plane,validity,about}=this.
-look,{x0,x1,y0,y1}=this.box;return Float32Array.
-from({length:FOG*FOG},(_,at)=>{let x=x0+
-(x1-x0)*(at%FOG+.5)/FOG,y=y0+(y1-y0)*(Math.
-floor(at/FOG)+.5)/FOG;return 1-validity.
-probability(plane.at([x,y],about))})}_drawAxes(context){
+w,this.h)}_drawSelection(context){let corners=cornersOf(
+this.look.selection).map(place=>this.toScreen(
+...place));drawRegion(context,corners)}_drawFog(context){
+this._fog??=this._pictureOfFog();let{x0,
+x1,y0,y1}=this.box,[left,top]=this.toScreen(
+x0,y1),[right,bottom]=this.toScreen(x1,y0);
+context.imageSmoothingEnabled=!0,context.
+imageSmoothingQuality="high",context.drawImage(
+this._fog,left,top,right-left,bottom-top)}_pictureOfFog(){
+let opacity=this.look.validity?this._invalid():
+this._empty(),small=document.createElement(
+"canvas");small.width=FOG,small.height=FOG;
+let picture=new ImageData(FOG,FOG),[r,g,
+b]=hexOf(Theme.colours.fog);for(let row=0;row<
+FOG;row++)for(let column=0;column<FOG;column++)
+picture.data.set([r,g,b,255*opacity[row*
+FOG+column]],4*((FOG-1-row)*FOG+column));
+return small.getContext("2d").putImageData(
+picture,0,0),small}_empty(){return densityOf(
+this.points,this.box,FOG).map(density=>{
+let t=Math.max(0,Math.min(1,(density-.01)/
+.16));return 1-t*t*(3-2*t)})}_invalid(){
+let{plane,validity,about}=this.look,{x0,
+x1,y0,y1}=this.box;return Float32Array.from(
+{length:FOG*FOG},(_,at)=>{let x=x0+(x1-x0)*
+(at%FOG+.5)/FOG,y=y0+(y1-y0)*(Math.floor(
+at/FOG)+.5)/FOG;return 1-validity.probability(
+plane.at([x,y],about))})}_drawAxes(context){
 let{soft,line}=Theme.colours;context.font=
 Theme.font(11),context.fillStyle=soft,context.
 strokeStyle=line,context.lineWidth=1,this.
@@ -1766,29 +2152,43 @@ let y=Math.round(this.toScreen(0,value)[1])+
 .5;y<22||y>this.h-26||(context.beginPath(),
 context.moveTo(30,y),context.lineTo(34,y),
 context.stroke(),context.fillText(shown(
-value),27,y))}}_drawDots(context){let{cloud}=this.
-world,{colour}=this.look,radius=Math.max(
-1.6,Math.min(3.4,3.9-Math.log10(cloud.count)/
-2+this.w/1500))*Math.min(2,(this.scale/this.
-whole.scale)**.2);context.lineWidth=0;for(let pass=0;pass<
-2;pass++)for(let i=0;i<cloud.count;i++){
-if(pass===1!==this._isShown(i))continue;
-let[x,y]=this._placeOf(i);x<0||y<0||x>this.
-w||y>this.h||(context.globalAlpha=pass===
-0?.12:.8,context.fillStyle=colour?colour.
-of(i):Theme.colours.accent,context.beginPath(),
-context.arc(x,y,radius,0,TURN),context.fill())}
-context.globalAlpha=1}_drawPictures(context){
-let{designs,examples,order}=this.world,{
-colour}=this.look,side=Math.max(20,Math.
-min(44,this.w/22))*(designs.lines?1.5:1),
-[w,h]=designs.aspect>=1?[side,side/designs.
-aspect]:[side*designs.aspect,side],step=[
-w+5,h+5],[across,down]=this.toScreen(0,0),
-taken=new Set;this._pictures=[];for(let i of order){
-if(!this._isShown(i))continue;let[x,y]=this.
-_placeOf(i),cell=[Math.round((x-across)/
-step[0]),Math.round((y-down)/step[1])],name=cell.
+value),27,y))}}_drawDots(context){let{frame,
+still,w}=this,ratio=still.width/w,place={
+w:still.width,h:still.height,left:ratio*
+(frame.centre[0]-frame.middle[0]*frame.scale),
+top:ratio*(frame.centre[1]+frame.middle[1]*
+frame.scale),scale:ratio*frame.scale,radius:Math.
+round(4*ratio*this._radius)/4},{canvas,place:painted,
+isExact}=this.dots.paint(this._dotsToDraw(),
+place),larger=place.scale/painted.scale,
+[x,y]=[place.left-painted.left*larger,place.
+top-painted.top*larger];context.save(),context.
+setTransform(1,0,0,1,0,0),context.imageSmoothingEnabled=
+!isExact,context.drawImage(canvas,x,y,painted.
+w*larger,painted.h*larger),context.restore()}_paintAgain(){
+this._key=null,this.show(this.look),this.
+mark(this._marks)}get _radius(){return Math.
+max(1.6,Math.min(3.4,3.9-Math.log10(this.
+world.cloud.count)/2+this.w/1500))*Math.
+min(2,(this.scale/this.whole.scale)**.2)}_dotsToDraw(){
+let{colour,chosen}=this.look,depends=[this.
+points,colour?.places,colour?.shades,chosen,
+Theme.dark];return(!this._drawn||depends.
+some((value,k)=>value!==this._drawnOf[k]))&&
+(this._drawnOf=depends,this._drawn=drawnOf(
+this.points,colour?.places??null,colour?.
+shades??[Theme.colours.accent],chosen)),
+this._drawn}_drawPictures(context){let{designs,
+examples,order}=this.world,{colour}=this.
+look,side=Math.max(20,Math.min(44,this.w/
+22))*(designs.lines?1.5:1),[w,h]=designs.
+aspect>=1?[side,side/designs.aspect]:[side*
+designs.aspect,side],step=[w+5,h+5],[across,
+down]=this.toScreen(0,0),taken=new Set;this.
+_pictures=[];for(let i of order){if(!this.
+_isShown(i))continue;let[x,y]=this._placeOf(
+i),cell=[Math.round((x-across)/step[0]),
+Math.round((y-down)/step[1])],name=cell.
 join(" ");if(taken.has(name))continue;taken.
 add(name);let left=Math.round(across+cell[0]*
 step[0]-w/2),top=Math.round(down+cell[1]*
@@ -1807,13 +2207,13 @@ plane.place(point2));context.clearRect(0,
 map(where));let rings=found.map(i=>this.
 _placeOf(i)).filter(place=>this._isBetweenAxes(
 place));for(let place of rings.slice(0,MOST_RINGS))
-drawRing(context,place);this._corners&&drawRectangle(
-context,...this._corners),near>=0&&drawNearest(
-context,where(z),this._placeOf(near)),pins.
-forEach((pin,i)=>{drawPin(context,where(
-pin),String(i+1))}),drawPoint(context,where(
-z))}};function drawWay(context,places){let{
-card,accent}=Theme.colours;context.beginPath();
+drawRing(context,place);this._corners.length&&
+drawRegion(context,this._corners),near>=
+0&&drawNearest(context,where(z),this._placeOf(
+near)),pins.forEach((pin,i)=>{drawPin(context,
+where(pin),String(i+1))}),drawPoint(context,
+where(z))}};function drawWay(context,places){
+let{card,accent}=Theme.colours;context.beginPath();
 for(let[x,y]of places)context.lineTo(x,y);
 context.lineJoin="round",outlined(context,
 card,6,accent)}function drawNearest(context,from,to){
@@ -1827,16 +2227,20 @@ beginPath(),context.arc(...to,6,0,TURN),
 context.stroke()}function drawRing(context,place){
 let{card,accent}=Theme.colours;context.beginPath(),
 context.arc(...place,6,0,TURN),outlined(
-context,card,4,accent)}function drawRectangle(context,a,b){
-let{accent}=Theme.colours,sides=[a[0],a[1],
-b[0]-a[0],b[1]-a[1]];context.strokeStyle=
+context,card,4,accent)}function onScreen(way){
+let[[ax,ay],[bx,by]]=[way[0],way.at(-1)];
+return[Math.min(ax,bx),Math.min(ay,by),Math.
+max(ax,bx),Math.max(ay,by)]}function drawRegion(context,corners){
+let{accent}=Theme.colours;context.beginPath();
+for(let corner of corners)context.lineTo(
+...corner);context.closePath(),context.strokeStyle=
 accent,context.fillStyle=accent,context.
 lineWidth=1.5,context.globalAlpha=.08,context.
-fillRect(...sides),context.globalAlpha=1,
-context.setLineDash([5,3]),context.strokeRect(
-...sides),context.setLineDash([])}function drawPoint(context,[
-x,y]){let{card,second}=Theme.colours;context.
-beginPath(),context.arc(x,y,8,0,TURN);for(let side of[
+fill(),context.globalAlpha=1,context.setLineDash(
+[5,3]),context.stroke(),context.setLineDash(
+[])}function drawPoint(context,[x,y]){let{
+card,second}=Theme.colours;context.beginPath(),
+context.arc(x,y,8,0,TURN);for(let side of[
 -1,1])context.moveTo(x+8*side,y),context.
 lineTo(x+14*side,y),context.moveTo(x,y+8*
 side),context.lineTo(x,y+14*side);outlined(
@@ -1861,7 +2265,7 @@ new LatentMap(this.element,app.world,app.
 hand),this.map.moving.setAttribute("role",
 "img"),this.map.moving.setAttribute("ari\
 a-label",label)}show(){this.map.show({...this.
-app.look(),marks:"dots",only:-1})}mark(way=null){
+app.look(),marks:"dots"})}mark(way=null){
 let{live,near,state}=this.app;this.map.mark(
 {z:live,near:near.index,pins:state.pins,
 way})}};var pinning=(app,pointAt)=>({follow:i=>app.
@@ -2111,8 +2515,8 @@ count),this._open(!0);else if(event.key===
 "Escape")this.list.hidden&&(this.field.value=
 ""),this.field.value===""?this._look():this.
 _open(!1);else return;event.preventDefault()}};var WRITTEN=["label","response","split"],
-HINT2="Wheel or pinch zooms, a drag move\
-s, with Shift it selects.";function cellsOfExamples({
+HINT2="Wheel or pinch zooms; with Shift \
+a drag selects.";function cellsOfExamples({
 contents,world},chosen){let{names,numbers}=contents.
 rows,columns=world.columns.filter(({role})=>WRITTEN.
 includes(role)),titles=columns.map(({name,
@@ -2127,36 +2531,74 @@ i),float32Text)]});return[["row","name",
 ...titles,...axes],...lines]}function cellOf2(column,i){
 let value=numbersOf(column)[i];return column.
 kind==="category"?column.categories[value]??
-"":float32Text(value)}var Selection=class{constructor(app,chosen,selectView){
-this.app=app,this.chosen=chosen,this.said=
-element("span",{className:"count",role:"\
-status"}),this.all=button("Select all in\
- view",selectView),this.save=button("Sav\
-e selection",()=>app.save(csvOf(cellsOfExamples(
-app,chosen())),"selection.csv")),this.clear=
-button("Clear",()=>app.set({selection:null}),
-{"aria-label":"Clear selection",title:"S\
-elect none (Escape)"}),this.element=element(
-"div",{className:"selection"},this.all,this.
-save,this.clear,this.said)}refresh(){let isOn=this.
-app.state.selection!==null,count=isOn?this.
-chosen().length:0,rows=this.app.world.cloud.
-count.toLocaleString("en");this.save.hidden=
-!isOn,this.save.disabled=count===0,this.
-clear.hidden=!isOn,this.said.textContent=
-isOn?`${count.toLocaleString("en")} of ${rows}\
- selected`:HINT2}};var SCALE={w:260,h:30,margin:18},LABEL2="\
+"":float32Text(value)}var Selection=class{_chosen=void 0;constructor(app,select){
+this.app=app,this.said=element("span",{className:"\
+count",role:"status"}),this.all=button("\
+Select all in view",select.view),this.pins=
+button("Select within pins",select.pins,
+{title:"What the line from pin to pin go\
+es round"});let file=()=>csvOf(cellsOfExamples(
+app,app.chosenExamples()));this.save=button(
+"Save selection",()=>app.save(file(),"se\
+lection.csv")),this.clear=button("Clear",
+()=>app.set({selection:null}),{"aria-lab\
+el":"Clear selection",title:"Select none\
+ (Escape)"}),this.element=element("div",
+{className:"selection"},this.all,this.pins,
+this.save,this.clear,this.said)}refresh(){
+let{state,world}=this.app,chosen=this.app.
+chosen();if(this.pins.hidden=state.pins.
+length<3,this.save.hidden=!chosen,this.clear.
+hidden=!state.selection,chosen===this._chosen)
+return;this._chosen=chosen;let count=chosen?
+countOf(chosen):0,rows=world.cloud.count.
+toLocaleString("en");this.save.disabled=
+count===0,this.said.textContent=chosen?`${count.
+toLocaleString("en")} of ${rows} selecte\
+d`:HINT2}},ChosenExamples=class{_chosen=void 0;shown=[];constructor(app,host,go){
+this.app=app,this.host=host,this.title=element(
+"p",{className:"chosen-title"});let place=element(
+"div",{className:"chosen-wall"});host.append(
+this.title,place),this.wall=new Wall(place,
+"Selected examples; arrow keys go from o\
+ne to the next",{follow:at=>app.follow(app.
+world.cloud.point(this.shown[at])),leave:()=>app.
+follow(app.state.z),choose:at=>go(this.shown[at])})}again(){
+this._chosen=void 0}refresh(){let{world}=this.
+app,chosen=this.app.chosen();this.host.hidden=
+!chosen;let width=this.host.clientWidth;
+if(!chosen||chosen===this._chosen&&width===
+this._width)return;this._chosen=chosen,this.
+_width=width;let{aspect,areWide}=world.designs,
+across=Math.max(4,Math.floor(width/(areWide?
+84:54)));this.shown=firstOf(world.order,
+chosen,2*across),this._showTitle(countOf(
+chosen)),this.wall.at=-1,this.wall.show(
+{count:this.shown.length,across,aspect,gap:6,
+draw:(context,at,box)=>world.examples.draw(
+context,this.shown[at],box)})}_showTitle(count){
+let some=this.shown.length<count?`, ${this.
+shown.length} of them drawn at random`:"";
+this.title.textContent=count?`Selected: ${count.
+toLocaleString("en")}${some}`:"None is s\
+elected"}};function countOf(chosen){let count=0;
+for(let one of chosen)count+=one;return count}
+function firstOf(order,chosen,most){let found=[];
+for(let i of order){if(found.length===most)
+break;chosen[i]&&found.push(i)}return found}var SCALE={w:260,h:30,margin:18},LABEL2="\
 Map of the latent space. Arrow keys move\
  the point, with Shift further; Enter pi\
 ns it; N goes to the nearest example, an\
 d what is known of it is said beside it.\
  Plus and minus zoom, 0 shows all.",STEP=1.5,
-MapView=class extends View{static key="m\
-ap";static title="Map";static isOfLatents=!0;_pairOf=null;_gone=-1;_before=[];mount(host){
-let{app}=this,{world,state}=app,bar=element(
-"div",{className:"bar"});app.contents.latents.
-dim>2&&bar.append(...this._planes());let columns=world.
-columns.map(({name})=>[name,name]),pictures=world.
+TOOLS=[["move","Move"],["rectangle","Rec\
+tangle"],["lasso","Lasso"]],MapView=class extends View{static key="\
+map";static title="Map";static isOfLatents=!0;_pairOf=null;_gone=-1;_tool="\
+move";_before=[];mount(host){let{app}=this,
+{world,state}=app,bar=element("div",{className:"\
+bar"});app.contents.latents.dim>2&&bar.append(
+...this._planes());let columns=world.columns.
+map(({name})=>[name,name]),pictures=world.
 designs.kind==="image"?"Thumbnails":"Gly\
 phs",marks=[["dots","Dots"],["pictures",
 pictures]];if(bar.append(choice("Colour",
@@ -2174,44 +2616,52 @@ designs",state.designs,designs=>app.set(
 map-place"});this.legend=element("div",{
 className:"legend"}),this.search=new Search(
 app,i=>this._go(i)),this.selection=new Selection(
-app,()=>this.map.shownExamples(),()=>this.
-_selectView());let tools=element("div",{
-className:"bar find"},this.search.element,
-this.selection.element);host.append(bar,
-tools,place,this.legend),world.study&&(this.
-ofFog=note(""),host.append(keyOfMarks(world.
-study),this.ofFog)),this.map=new LatentMap(
-place,world,this._hand()),place.append(this.
-_zoomButtons()),this._at=state.z,Object.
-assign(this.map.moving,{tabIndex:0,id:"m\
-ap"}),this.map.moving.setAttribute("role",
-"application"),this.map.moving.setAttribute(
-"aria-label",LABEL2),this.map.moving.addEventListener(
-"keydown",event=>{this.isByKey=event.key!==
-"Escape",app.arrows(event,this.map)}),this.
-map.moving.addEventListener("pointermove",
-()=>{this.isByKey=!1,this._gone=-1}),world.
-rowsNote&&host.append(note(world.rowsNote))}again(){
-this._key=null}refresh(){this.pair&&this.
-_showPair(),this.ofFog&&(this.ofFog.textContent=
-this._wordsOfFog());let{state}=this.app;
-state.z!==this._at&&this._bringIntoView();
-let look={...this.app.look(),zoom:state.
-zoom,selection:state.selection};this.map.
-show(look),this.selection.refresh(),this.
-all.disabled=state.zoom===null,this.smaller.
-disabled=state.zoom===null,this._showLegend(
-look.colour),this.move()}move(){let{live,
-near,state}=this.app;this.map.mark({z:live,
-near:near.index,pins:state.pins,found:this.
-search.found}),this._gone>=0&&this.map.tell(
-this._gone),this.isByKey&&this.map.moving===
-document.activeElement&&this.map.tell(near.
-index)}press(key){let{app}=this;if(key===
-"+"||key==="=")this._zoomBy(STEP);else if(key===
-"-")this._zoomBy(1/STEP);else if(key==="\
-0")app.set({zoom:null});else if(key==="/")
-this.search.field.focus();else if(key===
+app,{view:()=>this._selectView(),pins:()=>this.
+_selectWithinPins()});let drags=segments(
+"What a drag does",TOOLS,this._tool,tool=>this.
+_use(tool)),what=element("span",{className:"\
+field"},text("span","Drag",{"aria-hidden":"\
+true"}),drags),tools=element("div",{className:"\
+bar find"},this.search.element,what,this.
+selection.element),chosen=element("div",
+{className:"chosen-examples"});host.append(
+bar,tools,place,this.legend,chosen),this.
+chosen=new ChosenExamples(app,chosen,i=>this.
+_go(i)),world.study&&(this.ofFog=note(""),
+host.append(keyOfMarks(world.study),this.
+ofFog)),this.map=new LatentMap(place,world,
+this._hand()),place.append(this._zoomButtons()),
+this._at=state.z,Object.assign(this.map.
+moving,{tabIndex:0,id:"map"}),this.map.moving.
+setAttribute("role","application"),this.
+map.moving.setAttribute("aria-label",LABEL2),
+this.map.moving.addEventListener("keydow\
+n",event=>{this.isByKey=event.key!=="Esc\
+ape",app.arrows(event,this.map)}),this.map.
+moving.addEventListener("pointermove",()=>{
+this.isByKey=!1,this._gone=-1}),world.rowsNote&&
+host.append(note(world.rowsNote))}again(){
+this._key=null,this.chosen.again()}refresh(){
+this.pair&&this._showPair(),this.ofFog&&
+(this.ofFog.textContent=this._wordsOfFog());
+let{state}=this.app;state.z!==this._at&&
+this._bringIntoView();let look={...this.
+app.look(),zoom:state.zoom,selection:state.
+selection};this.map.show(look),this.selection.
+refresh(),this.all.disabled=state.zoom===
+null,this.smaller.disabled=state.zoom===
+null,this._showLegend(look.colour),this.
+chosen.refresh(),this.move()}move(){let{
+live,near,state}=this.app;this.map.mark(
+{z:live,near:near.index,pins:state.pins,
+found:this.search.found}),this._gone>=0&&
+this.map.tell(this._gone),this.isByKey&&
+this.map.moving===document.activeElement&&
+this.map.tell(near.index)}press(key){let{
+app}=this;if(key==="+"||key==="=")this._zoomBy(
+STEP);else if(key==="-")this._zoomBy(1/STEP);else if(key===
+"0")app.set({zoom:null});else if(key==="\
+/")this.search.field.focus();else if(key===
 "Escape"&&app.state.selection)app.set({selection:null});else
 return!1;return!0}_hand(){let{app}=this,
 {hand}=app,remember2=()=>{let{z,pins,labels}=app.
@@ -2222,9 +2672,10 @@ hand.keep(z)},zoom:zoom=>{let{live}=app;
 this._before=[],app.set({zoom}),app.follow(
 live)},whole:()=>app.set({...this._before.
 length>1?this._before[0]:{},zoom:null}),
-select:selection=>{let[x0,y0,x1,y1]=selection;
-app.set({selection:x1>x0&&y1>y0?selection:
-null})}}}_zoomButtons(){let larger=button(
+select:selection=>app.set({selection}),tool:()=>this.
+_tool}}_use(tool){this._tool=tool,this.map.
+moving.style.touchAction=tool==="move"?"":
+"none"}_zoomButtons(){let larger=button(
 "+",()=>this._zoomBy(STEP),{"aria-label":"\
 Zoom in",title:"Zoom in (+)"});return this.
 smaller=button("−",()=>this._zoomBy(1/
@@ -2245,9 +2696,15 @@ zoom=this.map.whole.showing(state.zoom,this.
 app.plane().place(state.z)))}_selectView(){
 let[x0,y0,x1,y1]=this.map.frame.inner;this.
 app.set({selection:rectangleOf([x0,y0],[
-x1,y1])})}_go(i){this._gone=i,this.app.set(
-{z:this.app.world.cloud.point(i)})}_setPlane(plane){
-this.app.set({plane,zoom:null,selection:null})}_wordsOfFog(){
+x1,y1])})}_selectWithinPins(){let{pins}=this.
+app.state,plane=this.app.plane(),selection=lassoOf(
+pins.map(z=>plane.place(z)));selection?this.
+app.set({selection}):this.app.toast("The\
+ pins stand on one line of the map: noth\
+ing lies between them")}_go(i){this._gone=
+i,this.app.set({z:this.app.world.cloud.point(
+i)})}_setPlane(plane){this.app.set({plane,
+zoom:null,selection:null})}_wordsOfFog(){
 let{world,state}=this.app,{validity,contents}=world.
 study;return validity?state.fogOf==="dat\
 a"?"The fog lies where there are no data\
@@ -2282,13 +2739,13 @@ legend-title"})),colour.kind==="number"?
 this._showScale(colour):this.legend.append(
 ...colour.groups.map(group=>this._groupButton(
 group)))}_showScale({low,high,range,unit,
-missing}){let ends=`${shown(range[0])} t\
-o ${shown(range[1])}${unit?` ${unit}`:""}`,
+missing}){let ends2=`${shown(range[0])} \
+to ${shown(range[1])}${unit?` ${unit}`:""}`,
 bar=element("canvas",{role:"img","aria-l\
 abel":`colours from ${shown(low)} to ${shown(
 high)}`});this.legend.append(bar,text("s\
-pan",`min to max: ${ends}`,{className:"e\
-nds"})),drawScale(prepare(bar,SCALE.w,SCALE.
+pan",`min to max: ${ends2}`,{className:"\
+ends"})),drawScale(prepare(bar,SCALE.w,SCALE.
 h),low,high),missing&&this.legend.append(
 this._missing(missing))}_missing(count){
 let swatch=element("i");swatch.style.background=
@@ -2808,11 +3265,11 @@ context.globalAlpha=.15,context.fillStyle=
 colour,context.fill(),context.globalAlpha=
 1}line(points,colour,dashes=[],width=2){
 let{context}=this,isDrawing=!1;context.beginPath();
-for(let point2 of points){let isKnown=point2.
-every(Number.isFinite);isKnown&&isDrawing?
+for(let point2 of points){let isKnown2=point2.
+every(Number.isFinite);isKnown2&&isDrawing?
 context.lineTo(...this.place(...point2)):
-isKnown&&context.moveTo(...this.place(...point2)),
-isDrawing=isKnown}context.strokeStyle=colour,
+isKnown2&&context.moveTo(...this.place(...point2)),
+isDrawing=isKnown2}context.strokeStyle=colour,
 context.lineWidth=width,context.lineJoin=
 "round",context.setLineDash(dashes),context.
 stroke(),context.setLineDash([])}dot(point2,colour,radius,opacity=1){
@@ -2935,19 +3392,19 @@ element("div",{},canvas,beside)}_body(items){
 let{app}=this,{designs}=app.world,body=element(
 "tbody");for(let column of responsesOf(app.
 world)){let{name,unit}=column,values=items.
-map(item=>item.valueOf(name)),digits2=stepOf(
+map(item=>item.valueOf(name)),digits3=stepOf(
 numbersOf(column)),row=this._row(name,unit,
-values,value=>shown(value,digits2),digits2);
+values,value=>shown(value,digits3),digits3);
 row&&body.append(row)}return designs.kind!==
 "table"||designs.columns.forEach(({name,
 unit,categories,low,high},k)=>{let values=items.
 map(item=>designs.tidy(k,item.values[k])),
-isWord=categories.length>0,digits2=isWord?
+isWord=categories.length>0,digits3=isWord?
 0:(high-low)/500,row=this._row(name,unit,
-values,value=>designs.text(k,value),digits2,
-isWord);row&&body.append(row)}),body}_row(name,unit,values,textOf,digits2,isWord=!1){
+values,value=>designs.text(k,value),digits3,
+isWord);row&&body.append(row)}),body}_row(name,unit,values,textOf,digits3,isWord=!1){
 let signs=values.map(value=>isWord?+(value!==
-values[0]):signOf(value-values[0],digits2));
+values[0]):signOf(value-values[0],digits3));
 if(this.isShort&&values.length>1&&signs.
 every(sign=>!sign))return null;let small=unit?
 text("small",` ${unit}`):null,row=element(
@@ -2957,8 +3414,8 @@ text("small",` ${unit}`):null,row=element(
 {className:signs[i]?"number differs":"nu\
 mber"});signs[i]&&!isWord&&cell.prepend(
 text("span",signs[i]>0?"▲":"▼",{className:"\
-arrow"})),row.append(cell)}),row}};function signOf(difference,digits2){
-return Math.abs(difference)>digits2?Math.
+arrow"})),row.append(cell)}),row}};function signOf(difference,digits3){
+return Math.abs(difference)>digits3?Math.
 sign(difference):0}function drawDifference(context,item,first,box,{
 width,height}){let[own,other]=[item,first].
 map(one=>pixelsOf(one,width,height)),picture=new ImageData(
@@ -3065,24 +3522,23 @@ sort,this.most].join("|");tableOf!==this.
 _tableOf&&(this._tableOf=tableOf,this._showTable()),
 this.compared.refresh(),this.map?.show({
 ...app.look(),study:this.study,marks:"do\
-ts",only:-1}),this.move()}move(){let{live,
-near,state}=this.app;this.map?.mark({z:live,
-near:near.index,pins:state.pins})}_asked(){
-let{name,objectives,constraints,designs}=this.
-study.contents,goals=objectives.map(({name:response,
-unit,goal})=>`${goal} ${titled(response,
-unit)}`),limits=constraints.length?` whe\
-re ${constraints.join("; ")}`:"",count=`${designs.
-total.toLocaleString("en")} evaluations`;
-return`${name}: ${goals.join(", ")}${limits}\
-. ${count}.`}_captionOfBest(){return"Bes\
-t so far: median over seeds, and quartil\
-es"}_bestInWords(){let{label}=this.study.
-contents,ends=this.study.searches.map(({
-name,median})=>`${name} ${shown(median.at(
--1))}`);return`The best ${label} so far \
-of each space. At the end: ${ends.join("\
-, ")}.`}_drawBest(){let{searches,contents}=this.
+ts"}),this.move()}move(){let{live,near,state}=this.
+app;this.map?.mark({z:live,near:near.index,
+pins:state.pins})}_asked(){let{name,objectives,
+constraints,designs}=this.study.contents,
+goals=objectives.map(({name:response,unit,
+goal})=>`${goal} ${titled(response,unit)}`),
+limits=constraints.length?` where ${constraints.
+join("; ")}`:"",count=`${designs.total.toLocaleString(
+"en")} evaluations`;return`${name}: ${goals.
+join(", ")}${limits}. ${count}.`}_captionOfBest(){
+return"Best so far: median over seeds, a\
+nd quartiles"}_bestInWords(){let{label}=this.
+study.contents,ends2=this.study.searches.
+map(({name,median})=>`${name} ${shown(median.
+at(-1))}`);return`The best ${label} so f\
+ar of each space. At the end: ${ends2.join(
+", ")}.`}_drawBest(){let{searches,contents}=this.
 study,{label,known}=contents,longest=Math.
 max(1,...searches.map(({median})=>median.
 length)),values=searches.flatMap(({low,high})=>[
@@ -3296,14 +3752,14 @@ numbers),step=stepOf(numbers),away2=button(
 "×",()=>this._set(this.app.state.target.
 filter(one=>one.name!==name)),{className:"\
 out","aria-label":`Leave ${name} out`}),
-ends=[this._input(range,"low",`from ${shown(
+ends2=[this._input(range,"low",`from ${shown(
 least,step)}`),this._input(range,"high",
 `to ${shown(most,step)}`)],title=element(
 "span",{},text("b",name),unit?text("smal\
 l",` ${unit}`):null);return element("div",
-{className:"range-of"},title,...ends,away2)}_input({
-name,...ends},end,placeholder){let label=`${name}\
-, ${end==="low"?"at least":"at most"}`,value=ends[end]??
+{className:"range-of"},title,...ends2,away2)}_input({
+name,...ends2},end,placeholder){let label=`${name}\
+, ${end==="low"?"at least":"at most"}`,value=ends2[end]??
 "",input=element("input",{type:"number",
 step:"any",placeholder,value,"aria-label":label}),
 change=()=>{let number=input.value===""?
@@ -3329,11 +3785,11 @@ length?chosen:this._quantities.slice(0,AT_FIRST)).
 map(({name})=>name).map(name=>({name,low:null,
 high:null}))}_found(wanted){let{study,cloud,
 designs}=this.app.world,quantities=wanted.
-map(({range})=>this._find(range.name)),isKnown=({
+map(({range})=>this._find(range.name)),isKnown2=({
 name})=>this.app.world.quantities.some(one=>one.
 name===name),rows=Array.from({length:cloud.
 count},(_,i)=>{let values=quantities.map(
-one=>isKnown(one)?one.numbers[i]:Number.
+one=>isKnown2(one)?one.numbers[i]:Number.
 NaN);return{key:keyOfRow(i),values}}),evaluated=(study?
 study.ids.map((_,i)=>i).filter(i=>study.
 contents.designs.state[i]!==INVALID):[]).
@@ -3413,7 +3869,7 @@ ign, so that there is no map of it.",MOST_RESPONSES=6,
 TOLD=["label","response"],WRITTEN_INTO="\
 input:not([type=range]):not([type=checkb\
 ox]), select, textarea",dialog=()=>byId(
-"help"),App=class{view=null;_planes=new Map;_insideOf=null;_inside=null;_wanted=0;_shown=-1;constructor(contents,decoder){
+"help"),App=class{view=null;_planes=new Map;_insideOf=null;_inside=null;_chosen=null;_chosenOf=[];_colouring=null;_wanted=0;_shown=-1;constructor(contents,decoder){
 this.contents=contents,this.decoder=decoder,
 Theme.palettes=contents.palettes,this.views=
 VIEWS.filter(view=>(!contents.collapsed||
@@ -3424,7 +3880,8 @@ describe(i),about:()=>this.state.z,follow:z=>this.
 follow(z),leave:()=>this.follow(this.state.
 z),choose:z=>this.pin(z),keep:z=>this.set(
 {z})}}async start(){let{contents}=this;this.
-world=await worldOf(contents),this._addresses=
+world=await worldOf(contents,i=>this._rebuilt(
+i),()=>this.schedule(!1)),this._addresses=
 new Address(this),this.state=this._addresses.
 start(),this._readAddress(),this.live=this.
 state.z,this.near=this.nearest(this.live),
@@ -3478,9 +3935,15 @@ this.values),this._say(live)}}catch(error){
 this.toast(`The decoder failed: ${error.
 message}`)}this._busy=!1}}decode(codes,context=this.
 state.context){return this.decoder.decode(
-codes,context.length?context:null)}nearest(z){
-return this.world.nearness.nearest(z,this.
-state.context)}async many(points,isWanted,contexts=null){
+codes,context.length?context:null)}_rebuilt(i){
+let{designs,cloud,columns}=this.world,context=contextOf(
+this.contents.conditions,columns,i);if(!context)
+return null;let values=this.decoder.decode(
+cloud.point(i),context.length?context:null);
+return values instanceof Promise?values.
+then(later=>designs.sheet(later,1)):designs.
+sheet(values,1)}nearest(z){return this.world.
+nearness.nearest(z,this.state.context)}async many(points,isWanted,contexts=null){
 let{dim}=this.contents.latents,{size}=this.
 world.designs,width=this.state.context.length,
 values=new Float32Array(points.length*size),
@@ -3497,17 +3960,40 @@ if(took<6&&(atOnce*=2),took>14&&(atOnce=
 Math.max(1,atOnce>>1)),done<points.length&&
 took>3&&await new Promise(resolve=>setTimeout(
 resolve)),!isWanted())return null}return values}look(){
-let{colour,marks,fog,fogOf,only,designs,
-z:about}=this.state,study=designs?this.world.
-study:null,validity=fogOf==="validity"?this.
-world.study?.validity??null:null,plane=this.
-plane(),inside=this.inside();return{plane,
-colour:colouring(this.world,colour),marks,
-fog,only,inside,study,validity,about}}inside(){
-let{limits}=this.state;return limits!==this.
-_insideOf&&(this._insideOf=limits,this._inside=
-within(this.world.quantities,limits,this.
-world.cloud.count)),this._inside}plane(){
+let{marks,fog,fogOf,designs,z:about}=this.
+state,study=designs?this.world.study:null,
+validity=fogOf==="validity"?this.world.study?.
+validity??null:null;return{plane:this.plane(),
+colour:this.colour(),marks,fog,chosen:this.
+chosen(),study,validity,about}}colour(){
+let key=`${this.state.colour}|${Theme.dark}`;
+return this._colouring?.key!==key&&(this.
+_colouring={key,colour:colouring(this.world,
+this.state.colour)}),this._colouring.colour}chosen(){
+let{only,selection}=this.state,[inside,plane,
+colour]=[this.inside(),this.plane(),this.
+colour()],depends=[inside,plane,only<0?null:
+colour,only,selection];if(depends.some((value,k)=>value!==
+this._chosenOf[k])){this._chosenOf=depends;
+let isAll=!inside&&!selection&&(only<0||
+!colour);this._chosen=isAll?null:this._whichAreChosen()}
+return this._chosen}_whichAreChosen(){let{
+only,selection}=this.state,{cloud}=this.
+world,[inside,colour]=[this.inside(),this.
+colour()],places=this.plane().placesOf(cloud);
+return Uint8Array.from({length:cloud.count},
+(_,i)=>{let isIn=!inside||inside[i]===1,
+isOfGroup=only<0||!colour||colour.group(
+i)===only,isSelected=!selection||isWithin(
+selection,places[2*i],places[2*i+1]);return isIn&&
+isOfGroup&&isSelected?1:0})}chosenExamples(){
+let chosen=this.chosen(),every=Array.from(
+{length:this.world.cloud.count},(_,i)=>i);
+return chosen?every.filter(i=>chosen[i]===
+1):every}inside(){let{limits}=this.state;
+return limits!==this._insideOf&&(this._insideOf=
+limits,this._inside=within(this.world.quantities,
+limits,this.world.cloud.count)),this._inside}plane(){
 let{plane}=this.state;if(this._planes.has(
 plane))return this._planes.get(plane);let made=Plane.
 named(plane,this.contents.latents,this.contents.
@@ -3644,20 +4130,33 @@ view}=this.state;this.save(await pictureOfPage(
 view),`${view}.png`)}save(file,name){save(
 file,name),this.toast(`Saved ${name}`)}};
 async function worldOf({event,rows,latents,
-conditions,study}){let designs=new Designs(
-event),{columns,count,total}=rows,shown2=`${count.
-toLocaleString("en")} of ${total.toLocaleString(
-"en")} rows`,examples=await designs.examples(
-rows),cloud=new Cloud(floatsOf(rows.means),
-latents.dim);return{designs,quantities:quantitiesOf(
-designs,columns,examples.values),cloud,nearness:new Nearness(
+conditions,study},rebuilt,ready){let designs=new Designs(
+event),{columns,count}=rows;rows.names??=
+rows.numbers?.map(number=>`row ${number}`)??
+null;let sheet=await designs.examples(rows),
+thumbnails=new Thumbnails(sheet.draw,rows.
+picture?.rows??null,count,rebuilt,ready),
+isReal=i=>thumbnails.isReal(i),examples={
+draw:(context,i,box)=>thumbnails.draw(context,
+i,box),values:sheet.values,isReal},cloud=new Cloud(
+floatsOf(rows.means),latents.dim);return{
+designs,quantities:quantitiesOf(designs,
+columns,examples.values),cloud,nearness:new Nearness(
 cloud,conditions,columns),columns,examples,
 label:columns.find(column=>column.kind===
 "category"&&column.name!=="split"),order:shuffled(
-count),rowsNote:count<total?`${shown2} a\
-re shown, drawn at random with a fixed s\
-eed.`:"",study:study?await Study.of(study,
-designs,latents.dim):null}}var DENSE_WASM="AGFzbQEAAAABDQFgCX9/f39/\
+count).sort((a,b)=>Number(isReal(b))-Number(
+isReal(a))),rowsNote:noteOf(rows),study:study?
+await Study.of(study,designs,latents.dim):
+null}}function noteOf({count,total,picture}){
+let said=number=>number.toLocaleString("\
+en"),notes=[];return count<total&&notes.
+push(`${said(count)} of ${said(total)} r\
+ows are shown, drawn at random with a fi\
+xed seed.`),picture?.rows&&notes.push(`T\
+he page holds pictures of ${said(picture.
+rows.length)} rows; others are shown as \
+the model rebuilds them.`),notes.join(" ")}var DENSE_WASM="AGFzbQEAAAABDQFgCX9/f39/\
 f39/fwADAgEABQMBAAEHEgIGbWVtb3J5AgAFZGVu\
 c2UAAAroBAHlBAIJfwt7AkADQCAHRQ0BIAghCSAA\
 IQogBSELAkADQCAJQQRIDQEgCiEOIA4gAmohDyAP\
@@ -3945,10 +4444,10 @@ if(z.length%latentDim)throw new RangeError(
 ; got ${z.length} in all.`);return z.length/
 latentDim}contexts(context,count){let width=this.
 contextDim,told=new Float32Array(count*width);
-if(!context||!width)return told;let isKnown=context.
+if(!context||!width)return told;let isKnown2=context.
 length===width||context.length===told.length,
 must=`a context must hold ${width} numbe\
-rs, for all codes or for each`;if(!isKnown)
+rs, for all codes or for each`;if(!isKnown2)
 throw new RangeError(`${must}; got ${context.
 length}.`);for(let i=0;i<told.length;i++)
 told[i]=context[i%context.length];return told}},

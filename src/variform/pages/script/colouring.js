@@ -9,6 +9,7 @@ import { shown } from "./text.js";
 import { scaleColour, Theme } from "./theme.js";
 
 const MOST_COLOURS = 10;
+const LEVELS = 128; // of the colours of numbers
 const OTHERS = MOST_COLOURS; // the group of the categories that get no colour
 const NONE = MOST_COLOURS + 1; // the group of the examples that have no category
 
@@ -59,13 +60,16 @@ function byNumber(column) {
   const low = column.sorted[Math.floor(0.01 * last)];
   const high = column.sorted[Math.ceil(0.99 * last)];
   const length = high - low || 1;
-  const of = (/** @type {number} */ i) => {
-    const value = numbers[i];
-    return Number.isFinite(value) ? scaleColour((value - low) / length) : Theme.colours.missing;
-  };
+  const levels = Array.from({ length: LEVELS }, (_, level) => scaleColour(level / (LEVELS - 1)));
+  const shades = [...levels, Theme.colours.missing];
+  const places = Uint8Array.from(numbers, (value) => {
+    if (!Number.isFinite(value)) return LEVELS;
+    return Math.round((LEVELS - 1) * Math.max(0, Math.min(1, (value - low) / length)));
+  });
+  const of = (/** @type {number} */ i) => shades[places[i]];
   const missing = numbers.length - column.sorted.length;
   const range = /** @type {[number, number]} */ ([column.sorted[0], column.sorted[last]]);
-  return { ...column, low, high, range, missing, of, group: () => 0, groups: [] };
+  return { ...column, low, high, range, missing, shades, places, of, group: () => 0, groups: [] };
 }
 
 /**
@@ -83,20 +87,22 @@ function byCategory(column) {
   const known = column.categories.map((_, k) => k).filter((k) => counts.has(k));
   const most = known.toSorted((a, b) => counts.get(b) - counts.get(a)).slice(0, MOST_COLOURS - 1);
   const kept = known.length <= MOST_COLOURS ? known : most;
-  const places = new Map(kept.map((k, i) => [k, i]));
+  const groupOf = new Map(kept.map((k, i) => [k, i]));
   const groups = kept.map((k, i) => ({
     name: column.categories[k],
     count: counts.get(k),
     shade: palette[i],
     group: i,
   }));
-  const others = known.filter((k) => !places.has(k));
+  const others = known.filter((k) => !groupOf.has(k));
   if (others.length) {
     const count = others.reduce((sum, k) => sum + counts.get(k), 0);
     groups.push({ name: `${others.length} others`, count, shade: missing, group: OTHERS });
   }
   if (counts.has(-1)) groups.push({ name: "none", count: counts.get(-1), shade: missing, group: NONE });
-  const group = (/** @type {number} */ i) => places.get(numbers[i]) ?? (numbers[i] < 0 ? NONE : OTHERS);
-  const of = (/** @type {number} */ i) => palette[group(i)] ?? missing;
-  return { ...column, groups, group, of, low: 0, high: 0, range: [0, 0], missing: 0 };
+  const places = Uint8Array.from(numbers, (value) => groupOf.get(value) ?? (value < 0 ? NONE : OTHERS));
+  const shades = Array.from({ length: NONE + 1 }, (_, k) => palette[k] ?? missing);
+  const group = (/** @type {number} */ i) => places[i];
+  const of = (/** @type {number} */ i) => shades[places[i]];
+  return { ...column, groups, group, of, shades, places, low: 0, high: 0, range: [0, 0], missing: 0 };
 }

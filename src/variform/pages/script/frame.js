@@ -1,7 +1,7 @@
 // What part of a plane a map shows: where its places stand on the screen, and how zooming and panning change that.
 
 /**
- * @import { Rectangle, Zoom } from "./types.js"
+ * @import { Region, Zoom } from "./types.js"
  */
 
 const ROOM = { left: 34, right: 10, top: 10, bottom: 26 }; // for the axes
@@ -71,7 +71,7 @@ export class Frame {
   /**
    * What of the plane is on the screen between the axes.
    *
-   * @returns {Rectangle}
+   * @returns {Region}
    */
   get inner() {
     const [x0, y1] = this.toPlane(ROOM.left, 0);
@@ -159,24 +159,13 @@ function extent(points, axis) {
   let low = Infinity;
   let high = -Infinity;
   for (let at = axis; at < points.length; at += 2) {
-    low = Math.min(low, points[at]);
-    high = Math.max(high, points[at]);
+    if (points[at] < low) low = points[at];
+    if (points[at] > high) high = points[at];
   }
-  return [low, high];
+  return low <= high ? [low, high] : [0, 0];
 }
 
 const digits = (/** @type {number} */ value) => Number(value.toPrecision(7));
-
-/**
- * The rectangle of two corners, as the address can hold it.
- *
- * @param {[number, number]} a
- * @param {[number, number]} b
- * @returns {Rectangle}
- */
-export function rectangleOf([ax, ay], [bx, by]) {
-  return [digits(Math.min(ax, bx)), digits(Math.min(ay, by)), digits(Math.max(ax, bx)), digits(Math.max(ay, by))];
-}
 
 /**
  * How a zoom stands in the address.
@@ -193,17 +182,4 @@ export function readZoom(text) {
   const [by, x, y, ...more] = text.split(",").map(Number);
   const isZoom = by > 1 && by <= MOST_ZOOM && Number.isFinite(x) && Number.isFinite(y) && !more.length;
   return isZoom ? { by, x, y } : undefined;
-}
-
-/** @param {Rectangle | null} rectangle */
-export const writeRectangle = (rectangle) => (rectangle ? rectangle.join(",") : "");
-
-/**
- * @param {string} text
- * @returns {Rectangle | undefined}
- */
-export function readRectangle(text) {
-  const [x0, y0, x1, y1, ...more] = text.split(",").map(Number);
-  const isOne = [x0, y0, x1, y1].every(Number.isFinite) && x0 <= x1 && y0 <= y1 && !more.length;
-  return isOne ? [x0, y0, x1, y1] : undefined;
 }

@@ -4,8 +4,17 @@
  * @import { Latents, Pca, Point } from "./types.js"
  */
 
+import { Cells } from "./cells.js";
+import { Tree } from "./tree.js";
+
 // A plane through latent space: of its points p = place(z), and z = at(p, about) leaves all else as it is in `about`.
 export class Plane {
+  /** @type {Float32Array | null} */
+  _places = null;
+
+  /** @type {Cells | null} */
+  _cells = null;
+
   /**
    * @param {ArrayLike<number>} first an axis of length 1
    * @param {ArrayLike<number> | null} second another one, at a right angle to it; null in one dimension
@@ -90,6 +99,29 @@ export class Plane {
   }
 
   /**
+   * x and y of all examples, one after the other.
+   *
+   * @param {Cloud} cloud always the same one
+   */
+  placesOf(cloud) {
+    this._places ??= this._placed(cloud);
+    return this._places;
+  }
+
+  /** @param {Cloud} cloud */
+  _placed(cloud) {
+    const places = new Float32Array(2 * cloud.count);
+    for (let i = 0; i < cloud.count; i++) places.set(this.place(cloud.means, i * cloud.dim), 2 * i);
+    return places;
+  }
+
+  /** @param {Cloud} cloud always the same one */
+  cellsOf(cloud) {
+    this._cells ??= new Cells(this.placesOf(cloud));
+    return this._cells;
+  }
+
+  /**
    * @param {[number, number]} place
    * @param {ArrayLike<number>} about
    */
@@ -108,6 +140,9 @@ export class Plane {
 export class Cloud {
   /** @type {number[] | null} */
   _usual = null;
+
+  /** @type {Tree | null} */
+  _tree = null;
 
   /**
    * @param {Float32Array} means one after another
@@ -146,16 +181,15 @@ export class Cloud {
    * @param {ArrayLike<number> | null} groups
    */
   nearest(z, groups = null, group = 0) {
-    let index = -1;
-    let least = Infinity;
-    for (let i = 0; i < this.count; i++) {
-      if (groups && groups[i] !== group) continue;
-      const square = this.squared(i, z);
-      if (!(square < least)) continue; // nor one that is not known
-      least = square;
-      index = i;
-    }
-    return { index, distance: Math.sqrt(least) };
+    const isWanted = groups && ((/** @type {number} */ i) => groups[i] === group);
+    const { index, square } = this.tree.nearest(z, 0, isWanted);
+    return { index, distance: Math.sqrt(square) };
+  }
+
+  /** By which neighbours are found. */
+  get tree() {
+    this._tree ??= new Tree(this.means, this.dim);
+    return this._tree;
   }
 
   /** The point that is nearest to the middle of them all: one that looks like something. */
@@ -181,12 +215,8 @@ export class Cloud {
     const step = Math.max(1, Math.floor(this.count / 300));
     const found = [];
     for (let i = 0; i < this.count; i += step) {
-      let least = Infinity;
-      for (let j = 0; j < this.count; j++) {
-        const square = this.squared(j, this.means, i * this.dim);
-        if (square > 0) least = Math.min(least, square);
-      }
-      found.push(Math.sqrt(least));
+      const { square } = this.tree.nearest(this.means, i * this.dim, (_, away) => away > 0);
+      found.push(Math.sqrt(square));
     }
     return found.filter(Number.isFinite).sort((a, b) => a - b);
   }
@@ -230,12 +260,13 @@ export function densityOf(points, box, size) {
   const count = points.length / 2;
   const narrower = Math.max(0.6, Math.min(1.6, (600 / Math.max(count, 1)) ** (1 / 6)));
   const smooth = blurred(counts, size, Math.max(1.2, 0.055 * size * narrower));
-  const own = [];
-  for (let i = 0; i < counts.length; i++) {
-    for (let k = 0; k < counts[i]; k++) own.push(smooth[i]);
-  }
-  own.sort((a, b) => a - b);
-  const usual = own.length ? own[Math.floor(own.length / 2)] : 1;
+  const own = new Float32Array(counts.reduce((sum, value) => sum + value, 0));
+  let at = 0;
+  counts.forEach((value, i) => {
+    own.fill(smooth[i], at, at + value);
+    at += value;
+  });
+  const usual = own.sort()[Math.floor(own.length / 2)] ?? 1;
   return smooth.map((value) => Math.min(1, value / usual));
 }
 

@@ -1,7 +1,7 @@
 // What a mouse, fingers and a wheel do on a map, in its pixels: nothing here knows of the plane.
 
 /**
- * @import { Gesture } from "./types.js"
+ * @import { Gesture, Place, Tool } from "./types.js"
  */
 
 const STILL = 4; // pixels that a mouse may move between press and release of a click
@@ -10,16 +10,14 @@ const PINCH = 0.01; // the same of two fingers on a touchpad, which comes as a w
 const LINE = 16; // pixels that a wheel means that counts lines
 const MOST = 200; // pixels of a wheel at once
 
-/** @typedef {[number, number]} Place */
-
 export class Gestures {
   /** @type {Map<number, Place>} */
   _fingers = new Map();
 
   /**
-   * Where the mouse was pressed, and where it was last.
+   * What a drag does, and its way.
    *
-   * @type {{ from: Place, last: Place, hasMoved: boolean, isSelecting: boolean } | null}
+   * @type {{ way: Place[], hasMoved: boolean, tool: Tool } | null}
    */
   _press = null;
 
@@ -59,11 +57,17 @@ export class Gestures {
     const { surface, on } = this;
     surface.addEventListener("wheel", (event) => this._wheel(event), { passive: false });
     surface.addEventListener("dblclick", () => on.whole());
-    const ofTwo = (/** @type {TouchEvent} */ event) => {
-      if (event.touches.length > 1 && event.cancelable) event.preventDefault(); // one finger scrolls the page
+    const touched = (/** @type {TouchEvent} */ event) => {
+      const isOurs = event.touches.length > 1 || this._tool !== "move"; // else one finger scrolls the page
+      if (isOurs && event.cancelable) event.preventDefault();
     };
-    surface.addEventListener("touchstart", ofTwo, { passive: false });
-    surface.addEventListener("touchmove", ofTwo, { passive: false });
+    surface.addEventListener("touchstart", touched, { passive: false });
+    surface.addEventListener("touchmove", touched, { passive: false });
+  }
+
+  /** @returns {Tool} what a drag does */
+  get _tool() {
+    return this.on.tool?.() ?? "move";
   }
 
   /**
@@ -79,21 +83,28 @@ export class Gestures {
   _pressed(event) {
     if (event.button !== 0 || !this.on.zoom) return;
     this.surface.setPointerCapture(event.pointerId);
-    const place = this._place(event);
-    this._press = { from: place, last: place, hasMoved: false, isSelecting: event.shiftKey };
-    if (event.shiftKey) event.preventDefault(); // no text is selected
+    const tool = event.shiftKey && this._tool === "move" ? "rectangle" : this._tool;
+    this._press = { way: [this._place(event)], hasMoved: false, tool };
+    if (tool !== "move") event.preventDefault(); // no text is selected
   }
 
   /** @param {PointerEvent} event */
   _mouseMoved(event) {
     const place = this._place(event);
     const press = this._press;
-    if (!press) return this.on.hover(place, false);
-    press.hasMoved ||= Math.hypot(place[0] - press.from[0], place[1] - press.from[1]) > STILL;
-    if (!press.hasMoved) return;
-    if (press.isSelecting) this.on.draw(press.from, place);
-    else this.on.pan(place[0] - press.last[0], place[1] - press.last[1]);
-    press.last = place;
+    if (press) this._dragged(place);
+    else this.on.hover(place, false);
+  }
+
+  /** @param {Place} place */
+  _dragged(place) {
+    const { way, tool } = this._press;
+    const [from, last] = [way[0], way.at(-1)];
+    this._press.hasMoved ||= Math.hypot(place[0] - from[0], place[1] - from[1]) > STILL;
+    if (!this._press.hasMoved) return;
+    way.push(place);
+    if (tool === "move") this.on.pan(place[0] - last[0], place[1] - last[1]);
+    else this.on.draw(way, tool);
   }
 
   /** @param {PointerEvent} event */
@@ -102,7 +113,7 @@ export class Gestures {
     const press = this._press;
     this._press = null;
     if (!press?.hasMoved) this.on.click(place);
-    else if (press.isSelecting) this.on.select(press.from, place);
+    else if (press.tool !== "move") this.on.select([...press.way, place], press.tool);
   }
 
   /** @param {PointerEvent} event */
@@ -111,8 +122,11 @@ export class Gestures {
     this._fingers.set(event.pointerId, place);
     if (this._fingers.size > 1 && this.on.zoom) {
       this._isPinch = true;
+      this._press = null;
+      this.on.draw?.([], this._tool); // what was begun is no selection
       this.on.leave();
-    } else this.on.hover(place, true);
+    } else if (this._tool !== "move") this._press = { way: [place], hasMoved: false, tool: this._tool };
+    else this.on.hover(place, true);
   }
 
   /** @param {PointerEvent} event */
@@ -120,6 +134,7 @@ export class Gestures {
     const place = this._place(event);
     const before = [...this._fingers.values()];
     this._fingers.set(event.pointerId, place);
+    if (this._press) return this._dragged(place);
     if (!this._isPinch) return this.on.hover(place, true);
     if (before.length !== 2) return;
     const [from, to] = [spanOf(before), spanOf([...this._fingers.values()])];
@@ -130,13 +145,17 @@ export class Gestures {
   /** @param {PointerEvent} event */
   _fingerUp(event) {
     const wasPinch = this._isPinch;
+    const press = this._press;
+    this._press = null;
     this._lift(event);
-    if (!wasPinch) this.on.tap(this._place(event));
+    if (press?.hasMoved) this.on.select([...press.way, this._place(event)], press.tool);
+    else if (!wasPinch) this.on.tap(this._place(event));
   }
 
   /** @param {PointerEvent} event */
   _cancelled(event) {
     this._press = null;
+    this.on.draw?.([], this._tool);
     this._lift(event);
     this.on.leave();
   }

@@ -2,14 +2,17 @@
 
 /**
  * @import { Plane } from "./geometry.js"
- * @import { Gesture, Hand, Look, Marks, Point, World, Zoom } from "./types.js"
+ * @import { Drawn } from "./dots.js"
+ * @import { Gesture, Hand, Look, Marks, Place, Point, Region, Tool, World, Zoom } from "./types.js"
  */
 
 import { prepare, ticks } from "./canvas.js";
-import { Frame, rectangleOf } from "./frame.js";
+import { Dots, drawnOf } from "./dots.js";
+import { Frame } from "./frame.js";
 import { densityOf } from "./geometry.js";
 import { Gestures } from "./gestures.js";
 import { drawDesigns } from "./marks.js";
+import { cornersOf, lassoOf, rectangleOf } from "./region.js";
 import { shown } from "./text.js";
 import { hexOf, Theme } from "./theme.js";
 import { Tooltip } from "./tooltip.js";
@@ -32,7 +35,13 @@ export class LatentMap {
   _pictures = [];
 
   /** @type {Uint8Array | null} */
-  _inside = null;
+  _chosen = null;
+
+  /** @type {Drawn | null} */
+  _drawn = null;
+
+  /** What the dots depend on beside their places. @type {unknown[]} */
+  _drawnOf = [];
 
   /** @type {HTMLCanvasElement | null} */
   _fog = null;
@@ -43,8 +52,8 @@ export class LatentMap {
   /** @type {Plane | null} */
   _plane = null;
 
-  /** Of a rectangle that is being drawn. @type {[[number, number], [number, number]] | null} */
-  _corners = null;
+  /** Of what is being selected, its corners on the screen. @type {Place[]} */
+  _corners = [];
 
   /**
    * @param {HTMLElement} host
@@ -64,6 +73,7 @@ export class LatentMap {
     host.append(this.still, this.moving);
     /** @type {Look | null} */
     this.look = null;
+    this.dots = new Dots(() => this._paintAgain());
     this.tip = new Tooltip(host, world.examples, world.designs.aspect);
     this._listen();
   }
@@ -102,10 +112,11 @@ export class LatentMap {
       whole: () => on.whole(),
       zoom: (factor, place) => this._zoom(this.whole.zoomed(zoom(), factor, place)),
       pan: (right, down) => this._zoom(this.whole.panned(zoom(), right, down)),
-      draw: (from, to) => this._drawRectangle([from, to]),
-      select: (from, to) => {
-        this._drawRectangle(null);
-        on.select(rectangleOf(this.toPlane(...from), this.toPlane(...to)));
+      tool: () => on.tool?.() ?? "move",
+      draw: (way, tool) => this._drawSelecting(way.length && tool !== "lasso" ? cornersOf(onScreen(way)) : way),
+      select: (way, tool) => {
+        this._drawSelecting([]);
+        on.select(this._regionOf(way, tool));
       },
     };
   }
@@ -119,8 +130,22 @@ export class LatentMap {
     this.on.zoom(zoom);
   }
 
-  /** @param {[[number, number], [number, number]] | null} corners on the screen */
-  _drawRectangle(corners) {
+  /**
+   * What a way on the screen selects; null where it goes round nothing.
+   *
+   * @param {Place[]} way
+   * @param {Tool} tool
+   * @returns {Region | null}
+   */
+  _regionOf(way, tool) {
+    const places = way.map((place) => this.toPlane(...place));
+    if (tool === "lasso") return lassoOf(places);
+    const region = rectangleOf(places[0], places.at(-1));
+    return region[2] > region[0] && region[3] > region[1] ? region : null;
+  }
+
+  /** @param {Place[]} corners on the screen; none where nothing is being selected */
+  _drawSelecting(corners) {
     this._corners = corners;
     if (this._marks) this.mark(this._marks);
   }
@@ -149,16 +174,8 @@ export class LatentMap {
         x >= box.x && x <= box.x + box.w && y >= box.y && y <= box.y + box.h;
       return this._pictures.find(isIn)?.i ?? -1;
     }
-    let found = -1;
-    let least = reach * reach;
-    for (let i = 0; i < this.world.cloud.count; i++) {
-      const [left, top] = this._placeOf(i);
-      const square = (left - x) ** 2 + (top - y) ** 2;
-      if (square >= least || !this._isShown(i)) continue;
-      found = i;
-      least = square;
-    }
-    return found;
+    const cells = this.look.plane.cellsOf(this.world.cloud);
+    return cells.nearest(...this.toPlane(x, y), reach / this.scale, (i) => this._isShown(i));
   }
 
   /**
@@ -167,29 +184,12 @@ export class LatentMap {
    * @param {number} i
    */
   _isShown(i) {
-    const { colour, only, inside } = this.look;
-    const isIn = !inside || inside[i] === 1;
-    return isIn && this._isSelected(i) && (only < 0 || colour.group(i) === only);
-  }
-
-  /** @param {number} i an example */
-  _isSelected(i) {
-    const { selection } = this.look;
-    if (!selection) return true;
-    const [x0, y0, x1, y1] = selection;
-    const [x, y] = [this.points[2 * i], this.points[2 * i + 1]];
-    return x >= x0 && x <= x1 && y >= y0 && y <= y1;
+    return !this.look.chosen || this.look.chosen[i] === 1;
   }
 
   /** @param {[number, number]} place on the screen */
   _isBetweenAxes([x, y]) {
     return x > AXES.left && x < this.w && y > 0 && y < this.h - AXES.bottom;
-  }
-
-  /** The examples that are not faint. */
-  shownExamples() {
-    const all = Array.from({ length: this.world.cloud.count }, (_, i) => i);
-    return all.filter((i) => this._isShown(i));
   }
 
   /**
@@ -200,31 +200,25 @@ export class LatentMap {
   show(look) {
     const { clientWidth: w, clientHeight: h } = this.host;
     if (!w || !h) return;
-    const { plane, colour, marks, fog, only, inside, study, validity, about, zoom, selection } = look;
+    const { plane, colour, marks, fog, chosen, study, validity, about, zoom, selection } = look;
     const off = validity ? plane.at([0, 0], about).join(",") : ""; // what the plane leaves as it is
     const room = [w, h, Theme.dark, plane.names, off, validity !== null].join("|");
     const part = [zoom?.by, zoom?.x, zoom?.y, selection];
-    const seen = [marks, fog, only, study !== null, ...part];
+    const seen = [marks, fog, study !== null, ...part];
     const key = [room, colour?.name, ...seen, devicePixelRatio].join("|");
     this.look = look;
-    if (key === this._key && plane === this._plane && inside === this._inside) return;
-    if (plane !== this._plane) this._locate();
+    if (key === this._key && plane === this._plane && chosen === this._chosen) return;
+    this.points = plane.placesOf(this.world.cloud);
     if (room !== this._room || plane !== this._plane) this._fog = null;
     this._key = key;
     this._room = room;
-    this._inside = inside;
+    this._chosen = chosen;
     this._plane = plane;
     this.w = w;
     this.h = h;
     this.whole = Frame.around(this.points, w, h);
     this.frame = this.whole.part(zoom ?? null);
     this._drawStill();
-  }
-
-  _locate() {
-    const { cloud } = this.world;
-    this.points = new Float32Array(2 * cloud.count);
-    for (let i = 0; i < cloud.count; i++) this.points.set(this.look.plane.place(cloud.means, i * cloud.dim), 2 * i);
   }
 
   /** All of the plane that can be shown. */
@@ -279,8 +273,8 @@ export class LatentMap {
 
   /** @param {CanvasRenderingContext2D} context */
   _drawSelection(context) {
-    const [x0, y0, x1, y1] = this.look.selection;
-    drawRectangle(context, this.toScreen(x0, y1), this.toScreen(x1, y0));
+    const corners = cornersOf(this.look.selection).map((place) => this.toScreen(...place));
+    drawRegion(context, corners);
   }
 
   // The fog is that of all of the plane, so that it means the same whatever part is shown.
@@ -382,24 +376,47 @@ export class LatentMap {
 
   /** @param {CanvasRenderingContext2D} context */
   _drawDots(context) {
-    const { cloud } = this.world;
-    const { colour } = this.look;
-    const usual = Math.max(1.6, Math.min(3.4, 3.9 - Math.log10(cloud.count) / 2 + this.w / 1500));
-    const radius = usual * Math.min(2, (this.scale / this.whole.scale) ** 0.2);
-    context.lineWidth = 0;
-    for (let pass = 0; pass < 2; pass++) {
-      for (let i = 0; i < cloud.count; i++) {
-        if ((pass === 1) !== this._isShown(i)) continue;
-        const [x, y] = this._placeOf(i);
-        if (x < 0 || y < 0 || x > this.w || y > this.h) continue;
-        context.globalAlpha = pass === 0 ? 0.12 : 0.8;
-        context.fillStyle = colour ? colour.of(i) : Theme.colours.accent;
-        context.beginPath();
-        context.arc(x, y, radius, 0, TURN);
-        context.fill();
-      }
+    const { frame, still, w } = this;
+    const ratio = still.width / w;
+    const place = {
+      w: still.width,
+      h: still.height,
+      left: ratio * (frame.centre[0] - frame.middle[0] * frame.scale),
+      top: ratio * (frame.centre[1] + frame.middle[1] * frame.scale),
+      scale: ratio * frame.scale,
+      radius: Math.round(4 * ratio * this._radius) / 4,
+    };
+    const { canvas, place: painted, isExact } = this.dots.paint(this._dotsToDraw(), place);
+    const larger = place.scale / painted.scale;
+    const [x, y] = [place.left - painted.left * larger, place.top - painted.top * larger];
+    context.save();
+    context.setTransform(1, 0, 0, 1, 0, 0);
+    context.imageSmoothingEnabled = !isExact;
+    context.drawImage(canvas, x, y, painted.w * larger, painted.h * larger);
+    context.restore();
+  }
+
+  // The hand rests.
+  _paintAgain() {
+    this._key = null;
+    this.show(this.look);
+    this.mark(this._marks);
+  }
+
+  // Of a dot, in pixels: the smaller the more there are, the larger the nearer one looks.
+  get _radius() {
+    const usual = Math.max(1.6, Math.min(3.4, 3.9 - Math.log10(this.world.cloud.count) / 2 + this.w / 1500));
+    return usual * Math.min(2, (this.scale / this.whole.scale) ** 0.2);
+  }
+
+  _dotsToDraw() {
+    const { colour, chosen } = this.look;
+    const depends = [this.points, colour?.places, colour?.shades, chosen, Theme.dark];
+    if (!this._drawn || depends.some((value, k) => value !== this._drawnOf[k])) {
+      this._drawnOf = depends;
+      this._drawn = drawnOf(this.points, colour?.places ?? null, colour?.shades ?? [Theme.colours.accent], chosen);
     }
-    context.globalAlpha = 1;
+    return this._drawn;
   }
 
   /**
@@ -451,7 +468,7 @@ export class LatentMap {
     if (way) drawWay(context, way.map(where));
     const rings = found.map((i) => this._placeOf(i)).filter((place) => this._isBetweenAxes(place));
     for (const place of rings.slice(0, MOST_RINGS)) drawRing(context, place);
-    if (this._corners) drawRectangle(context, ...this._corners);
+    if (this._corners.length) drawRegion(context, this._corners);
     if (near >= 0) drawNearest(context, where(z), this._placeOf(near));
     pins.forEach((pin, i) => {
       drawPin(context, where(pin), String(i + 1));
@@ -510,21 +527,32 @@ function drawRing(context, place) {
 }
 
 /**
- * @param {CanvasRenderingContext2D} context
- * @param {[number, number]} a a corner
- * @param {[number, number]} b the corner opposite to it
+ * The rectangle between the first and the last place of a way.
+ *
+ * @param {Place[]} way
  */
-function drawRectangle(context, a, b) {
+function onScreen(way) {
+  const [[ax, ay], [bx, by]] = [way[0], way.at(-1)];
+  return [Math.min(ax, bx), Math.min(ay, by), Math.max(ax, bx), Math.max(ay, by)];
+}
+
+/**
+ * @param {CanvasRenderingContext2D} context
+ * @param {Place[]} corners
+ */
+function drawRegion(context, corners) {
   const { accent } = Theme.colours;
-  const sides = /** @type {const} */ ([a[0], a[1], b[0] - a[0], b[1] - a[1]]);
+  context.beginPath();
+  for (const corner of corners) context.lineTo(...corner);
+  context.closePath();
   context.strokeStyle = accent;
   context.fillStyle = accent;
   context.lineWidth = 1.5;
   context.globalAlpha = 0.08;
-  context.fillRect(...sides);
+  context.fill();
   context.globalAlpha = 1;
   context.setLineDash([5, 3]);
-  context.strokeRect(...sides);
+  context.stroke();
   context.setLineDash([]);
 }
 

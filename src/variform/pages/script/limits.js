@@ -14,9 +14,12 @@ import { Theme } from "./theme.js";
 const STEPS = 200; // of a slider
 const BINS = 48;
 const HISTOGRAM = 26; // pixels high
+const MARGIN = 8; // beside it: half a thumb
 const ALIKE = 0.05; // of the range of a column: examples as near to the value that is wanted
 const OTHERS = 2; // of these a search begins at
-const HINT = "Choose a column or a response to limit the examples on the map; a column can also be set.";
+const HINT =
+  "Choose a column or a response to see how the selected examples are spread in it. A drag over it limits them to a " +
+  "range; a column can also be set.";
 
 /**
  * The elements of one quantity.
@@ -32,6 +35,8 @@ const HINT = "Choose a column or a response to limit the examples on the map; a 
  * @property {HTMLInputElement | null} decoded
  * @property {HTMLOutputElement} value
  * @property {HTMLElement} said
+ * @property {Float32Array | null} counts of all examples in each bin, once they are asked for
+ * @property {unknown[]} drawnOf what the histogram was drawn of last
  */
 
 export class Limits {
@@ -40,6 +45,9 @@ export class Limits {
 
   /** @type {string | null} */
   _shown = null;
+
+  /** Of which examples it was said how many they are. @type {Uint8Array | null | undefined} */
+  _inside = undefined;
 
   /** @type {{ row: Row, target: number, start: Point } | null} */
   _wanted = null;
@@ -66,11 +74,18 @@ export class Limits {
     const names = limits.map(({ name }) => name).join("|");
     if (names !== this._shown) this._build(names);
     for (const row of this.rows) this._showLimit(row);
-    const inside = this.app.inside();
+    this._say(limits.length > 0);
+  }
+
+  /** @param {boolean} isLimited */
+  _say(isLimited) {
+    const inside = isLimited ? this.app.inside() : undefined;
+    if (inside === this._inside && this.count.textContent) return;
+    this._inside = inside;
     const rows = this.app.world.cloud.count;
     const some = inside?.reduce((sum, one) => sum + one, 0) ?? rows;
     const words = `${some.toLocaleString("en")} of ${rows.toLocaleString("en")} examples are within all limits.`;
-    this.count.textContent = limits.length ? words : HINT;
+    this.count.textContent = isLimited ? words : HINT;
   }
 
   /** The colours have changed. */
@@ -147,7 +162,21 @@ export class Limits {
     if (decoded) made.append(element("label", { className: "decoded" }, text("span", "decoded"), decoded, value), said);
     made.append(frame, words);
     /** @type {Row} */
-    const row = { quantity, extent, element: made, histogram, from, to, words, decoded, value, said };
+    const row = {
+      quantity,
+      extent,
+      element: made,
+      histogram,
+      from,
+      to,
+      words,
+      decoded,
+      value,
+      said,
+      counts: null,
+      drawnOf: [],
+    };
+    this._brush(row);
     from.addEventListener("input", () => this._limit(row, from));
     to.addEventListener("input", () => this._limit(row, to));
     decoded?.addEventListener("input", () => this._ask(row, Number(decoded.value)));
@@ -186,9 +215,21 @@ export class Limits {
       if (moved === from) to.value = from.value;
       else from.value = to.value;
     }
+    this._between(quantity, extent, Number(from.value), Number(to.value));
+  }
+
+  /**
+   * What lies as far out as a slider goes is no limit.
+   *
+   * @param {Quantity} quantity
+   * @param {[number, number]} extent
+   * @param {number} least
+   * @param {number} most
+   */
+  _between(quantity, extent, least, most) {
     const step = (extent[1] - extent[0]) / STEPS;
-    const low = Number(from.value) <= extent[0] + step / 2 ? null : Number(from.value);
-    const high = Number(to.value) >= extent[1] - step / 2 ? null : Number(to.value);
+    const low = least <= extent[0] + step / 2 ? null : least;
+    const high = most >= extent[1] - step / 2 ? null : most;
     const limits = this.app.state.limits.map((limit) =>
       limit.name === quantity.name ? { name: limit.name, low, high } : limit,
     );
@@ -206,7 +247,7 @@ export class Limits {
     const ends = [low ?? extent[0], high ?? extent[1]].map((value) => shown(value));
     const isOpen = low === null && high === null;
     words.textContent = `${isOpen ? "all examples: " : ""}${ends[0]} to ${ends[1]} ${quantity.unit}`.trim();
-    this._drawHistogram(row, low ?? -Infinity, high ?? Infinity);
+    this._drawHistogram(row);
   }
 
   /**
@@ -218,31 +259,63 @@ export class Limits {
   }
 
   /**
-   * How the examples are spread, those within the limits in colour.
+   * A drag over a histogram limits to what it goes over; a press alone takes the limits away.
    *
    * @param {Row} row
-   * @param {number} low
-   * @param {number} high
    */
-  _drawHistogram({ quantity, extent, histogram }, low, high) {
-    const w = histogram.parentElement.clientWidth || 280;
-    const context = prepare(histogram, w, HISTOGRAM);
-    const length = extent[1] - extent[0] || 1;
-    const counts = new Float32Array(BINS);
-    for (const value of quantity.numbers) {
-      if (Number.isFinite(value)) counts[Math.min(BINS - 1, Math.floor(((value - extent[0]) / length) * BINS))]++;
-    }
-    const most = Math.max(...counts, 1);
-    context.clearRect(0, 0, w, HISTOGRAM);
-    const margin = 8; // half a thumb
-    const width = (w - 2 * margin) / BINS;
-    counts.forEach((count, bin) => {
-      const middle = extent[0] + ((bin + 0.5) / BINS) * length;
-      const isIn = middle >= low && middle <= high;
-      const height = Math.sqrt(count / most) * (HISTOGRAM - 2);
-      context.fillStyle = isIn ? Theme.colours.accent : Theme.colours.line;
-      context.fillRect(margin + bin * width, HISTOGRAM - height, Math.max(1, width - 1), height);
+  _brush(row) {
+    const { histogram, quantity, extent } = row;
+    /** @type {number | null} */
+    let start = null;
+    const valueAt = (/** @type {PointerEvent} */ event) => {
+      const { left, width } = histogram.getBoundingClientRect();
+      const share = (event.clientX - left - MARGIN) / (width - 2 * MARGIN);
+      return extent[0] + Math.max(0, Math.min(1, share)) * (extent[1] - extent[0]);
+    };
+    histogram.addEventListener("pointerdown", (event) => {
+      if (event.button !== 0) return;
+      histogram.setPointerCapture(event.pointerId);
+      start = valueAt(event);
+      this._between(quantity, extent, ...extent);
     });
+    histogram.addEventListener("pointermove", (event) => {
+      if (start === null) return;
+      const end = valueAt(event);
+      this._between(quantity, extent, Math.min(start, end), Math.max(start, end));
+    });
+    for (const name of ["pointerup", "pointercancel"]) {
+      histogram.addEventListener(name, () => {
+        start = null;
+      });
+    }
+  }
+
+  /**
+   * How the examples are spread, and in colour those that are selected and within all limits.
+   *
+   * @param {Row} row
+   */
+  _drawHistogram(row) {
+    const { quantity, extent, histogram } = row;
+    const w = histogram.parentElement.clientWidth || 280;
+    const chosen = this.app.chosen();
+    const drawnOf = [w, chosen, Theme.dark];
+    if (drawnOf.every((value, k) => value === row.drawnOf[k])) return;
+    row.drawnOf = drawnOf;
+    row.counts ??= countsOf(quantity.numbers, extent, null);
+    const context = prepare(histogram, w, HISTOGRAM);
+    const most = Math.max(...row.counts, 1);
+    const width = (w - 2 * MARGIN) / BINS;
+    context.clearRect(0, 0, w, HISTOGRAM);
+    const draw = (/** @type {Float32Array} */ counts, /** @type {string} */ colour) => {
+      context.fillStyle = colour;
+      counts.forEach((count, bin) => {
+        const height = Math.sqrt(count / most) * (HISTOGRAM - 2);
+        context.fillRect(MARGIN + bin * width, HISTOGRAM - height, Math.max(1, width - 1), height);
+      });
+    };
+    if (chosen) draw(row.counts, Theme.colours.line);
+    draw(chosen ? countsOf(quantity.numbers, extent, chosen) : row.counts, Theme.colours.accent);
   }
 
   // --- setting a column
@@ -304,4 +377,21 @@ export class Limits {
     alike.sort((a, b) => squares.get(a) - squares.get(b));
     return alike.slice(0, OTHERS).map((i) => cloud.point(i));
   }
+}
+
+/**
+ * How many numbers lie in each bin of an extent.
+ *
+ * @param {Float32Array} numbers
+ * @param {[number, number]} extent
+ * @param {Uint8Array | null} chosen those that count; null for all
+ */
+function countsOf(numbers, [low, high], chosen) {
+  const counts = new Float32Array(BINS);
+  const perUnit = BINS / (high - low || 1);
+  for (let i = 0; i < numbers.length; i++) {
+    if (!Number.isFinite(numbers[i]) || (chosen && !chosen[i])) continue;
+    counts[Math.min(BINS - 1, Math.floor((numbers[i] - low) * perUnit))]++;
+  }
+  return counts;
 }

@@ -61,7 +61,8 @@ export class Panel {
     this.nearest = element("canvas", { role: "img", "aria-label": "The nearest real example" });
     this.short = element("span", { className: "codes-short" });
     const caption = element("figcaption", {}, text("b", "Decoded"), this.short);
-    const beside = element("figcaption", {}, text("b", "Nearest example"), this.caption);
+    this.nearestTitle = text("b", "Nearest example");
+    const beside = element("figcaption", {}, this.nearestTitle, this.caption);
     this.now.append(
       element("figure", {}, this.decoded, caption),
       ...this._beside(element("figure", {}, this.nearest, beside), this.where, this.known),
@@ -154,6 +155,7 @@ export class Panel {
     const box = this._box();
     designs.sheet(values, 1).draw(prepare(this.decoded, box.w, box.h), 0, box);
     if (!this.alone) examples.draw(prepare(this.nearest, box.w, box.h), near, box);
+    this.nearestTitle.textContent = examples.isReal(near) ? "Nearest example" : "Nearest example, rebuilt";
     this.short.textContent = `at (${this._short(z)})`;
   }
 

@@ -22,7 +22,7 @@ export class SmallMap {
 
   /** The examples, as the page colours them. */
   show() {
-    this.map.show({ ...this.app.look(), marks: "dots", only: -1 });
+    this.map.show({ ...this.app.look(), marks: "dots" });
   }
 
   /**

@@ -55,6 +55,15 @@ export function hexOf(text) {
 }
 
 /**
+ * Red, green and blue of a colour `#rrggbb` or `rgb(r,g,b)`.
+ *
+ * @param {string} text
+ */
+export function partsOf(text) {
+  return text.startsWith("#") ? hexOf(text) : text.match(/\d+/g).slice(0, 3).map(Number);
+}
+
+/**
  * A colour of the perceptually uniform scale viridis, for a share in [0, 1]; in the dark without its darkest part.
  *
  * @param {number} share

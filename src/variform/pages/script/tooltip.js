@@ -1,7 +1,7 @@
 // What is known of the example under the pointer, beside it.
 
 /**
- * @import { Description, Sheet } from "./types.js"
+ * @import { Description, Examples } from "./types.js"
  */
 
 import { fitted, prepare } from "./canvas.js";
@@ -14,7 +14,7 @@ const OFF = 12; // from the example to the tooltip
 export class Tooltip {
   /**
    * @param {HTMLElement} host what it stays within
-   * @param {Sheet} examples
+   * @param {Examples} examples
    * @param {number} aspect of an example
    */
   constructor(host, examples, aspect) {
@@ -62,6 +62,7 @@ export class Tooltip {
     const known = facts
       .slice(0, MOST_FACTS)
       .map(([what, words]) => element("div", {}, text("dt", what), text("dd", words)));
-    this.words.replaceChildren(text("b", name), element("dl", {}, ...known));
+    const title = this.examples.isReal(i) ? name : `${name}, rebuilt`;
+    this.words.replaceChildren(text("b", title), element("dl", {}, ...known));
   }
 }

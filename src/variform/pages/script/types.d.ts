@@ -21,6 +21,9 @@ export type Draw = (context: CanvasRenderingContext2D, i: number, box: Box) => v
 /** Many designs, each of which can be drawn. */
 export type Sheet = { draw: Draw };
 
+/** The examples: of tables with their values, of images whether a picture is the example's own. */
+export type Examples = Sheet & { values: Float32Array | null; isReal: (i: number) => boolean };
+
 export type Pca = { centre: number[]; axes: number[][]; shares: number[] };
 
 export type Latents = {
@@ -100,7 +103,15 @@ export type RowsOfData = {
   /** Of each its number in the source, counted from 0. */
   numbers: number[] | null;
   values?: string;
-  picture?: { data: string; type: string; across: number; width: number; height: number };
+  picture?: {
+    data: string;
+    type: string;
+    across: number;
+    width: number;
+    height: number;
+    /** Which rows have a picture, in order; without it all. */
+    rows?: number[];
+  };
 };
 
 export type Condition = {
@@ -216,6 +227,9 @@ export type Colouring = {
   name: string;
   unit?: string;
   kind: "number" | "category";
+  /** The colours, and of each example its place among them. */
+  shades: string[];
+  places: Uint8Array;
   of: (i: number) => string;
   group: (i: number) => number;
   groups: ColourGroup[];
@@ -240,7 +254,7 @@ export type World = {
   cloud: Cloud;
   nearness: Nearness;
   columns: ColourColumn[];
-  examples: Sheet & { values: Float32Array | null };
+  examples: Examples;
   label: ColourColumn | undefined;
   order: number[];
   rowsNote: string;
@@ -281,7 +295,7 @@ export type State = {
   target: Limit[];
   limits: Limit[];
   zoom: Zoom | null;
-  selection: Rectangle | null;
+  selection: Region | null;
   context: Float32Array;
   tray: string[];
   page?: number;
@@ -305,8 +319,14 @@ export type KeptPart = {
 /** A part of the plane of the map: how much larger than all of it, and the place in the middle. */
 export type Zoom = { by: number; x: number; y: number };
 
-/** In the plane of the map: the least x and y, and the greatest. */
-export type Rectangle = [number, number, number, number];
+/** x and y, in a plane or on the screen. */
+export type Place = [number, number];
+
+/** A part of a plane: the least x and y, and the greatest; or x and y of three corners or more. */
+export type Region = number[];
+
+/** What a drag on the map does. */
+export type Tool = "move" | "rectangle" | "lasso";
 
 /** How the map shows what stands still. */
 export type Look = {
@@ -314,16 +334,15 @@ export type Look = {
   colour: Colouring | null;
   marks: string;
   fog: boolean;
-  only: number;
-  /** Which examples are within all limits; null for all. */
-  inside: Uint8Array | null;
+  /** Which examples are not faint; null for all. */
+  chosen: Uint8Array | null;
   study: Study | null;
   /** What the fog shows in the place of where there are no data, about a point. */
   validity: Validity | null;
   about: Point;
   zoom?: Zoom | null;
-  /** Beyond which examples are faint. */
-  selection?: Rectangle | null;
+  /** What is drawn as the border of what is selected. */
+  selection?: Region | null;
 };
 
 /** What moves on the map. */
@@ -343,7 +362,8 @@ export type Hand = {
   /** Of a map that can be zoomed. */
   zoom?: (zoom: Zoom | null) => void;
   whole?: () => void;
-  select?: (rectangle: Rectangle) => void;
+  select?: (region: Region | null) => void;
+  tool?: () => Tool;
 };
 
 /** What a hand does, at places in pixels; a map without `zoom` shows all that it has. */
@@ -356,8 +376,11 @@ export type Gesture = {
   whole?: () => void;
   zoom?: (factor: number, place: [number, number]) => void;
   pan?: (right: number, down: number) => void;
-  draw?: (from: [number, number], to: [number, number]) => void;
-  select?: (from: [number, number], to: [number, number]) => void;
+  /** What a drag does. */
+  tool?: () => Tool;
+  /** The way of a drag that selects; empty where there is none any more. */
+  draw?: (way: Place[], tool: Tool) => void;
+  select?: (way: Place[], tool: Tool) => void;
 };
 
 /** What pointer and keyboard do on one of many designs. */

@@ -1,16 +1,16 @@
 // The map of the latent space with the data on it.
 
 /**
- * @import { Colouring, Hand, State } from "../types.js"
+ * @import { Colouring, Hand, State, Tool } from "../types.js"
  */
 
 import { prepare, ticks } from "../canvas.js";
 import { button, choice, element, note, segments, text, tick } from "../elements.js";
-import { rectangleOf } from "../frame.js";
 import { LatentMap } from "../latent_map.js";
 import { keyOfMarks } from "../marks.js";
+import { lassoOf, rectangleOf } from "../region.js";
 import { Search } from "../search.js";
-import { Selection } from "../selection.js";
+import { ChosenExamples, Selection } from "../selection.js";
 import { shown } from "../text.js";
 import { scaleColour, Theme } from "../theme.js";
 import { View } from "./view.js";
@@ -20,6 +20,12 @@ const LABEL =
   "Map of the latent space. Arrow keys move the point, with Shift further; Enter pins it; " +
   "N goes to the nearest example, and what is known of it is said beside it. Plus and minus zoom, 0 shows all.";
 const STEP = 1.5; // of a key or a button
+/** What a drag does. @type {[Tool, string][]} */
+const TOOLS = [
+  ["move", "Move"],
+  ["rectangle", "Rectangle"],
+  ["lasso", "Lasso"],
+];
 
 export class MapView extends View {
   static key = "map";
@@ -31,6 +37,9 @@ export class MapView extends View {
 
   /** The example that was gone to, until the mouse moves. */
   _gone = -1;
+
+  /** What a drag does. @type {Tool} */
+  _tool = "move";
 
   /** What was kept before the last two clicks, which a double click brings back. @type {Partial<State>[]} */
   _before = [];
@@ -69,13 +78,16 @@ export class MapView extends View {
     const place = element("div", { className: "map-place" });
     this.legend = element("div", { className: "legend" });
     this.search = new Search(app, (i) => this._go(i));
-    this.selection = new Selection(
-      app,
-      () => this.map.shownExamples(),
-      () => this._selectView(),
-    );
-    const tools = element("div", { className: "bar find" }, this.search.element, this.selection.element);
-    host.append(bar, tools, place, this.legend);
+    this.selection = new Selection(app, {
+      view: () => this._selectView(),
+      pins: () => this._selectWithinPins(),
+    });
+    const drags = segments("What a drag does", TOOLS, this._tool, (tool) => this._use(/** @type {Tool} */ (tool)));
+    const what = element("span", { className: "field" }, text("span", "Drag", { "aria-hidden": "true" }), drags);
+    const tools = element("div", { className: "bar find" }, this.search.element, what, this.selection.element);
+    const chosen = element("div", { className: "chosen-examples" });
+    host.append(bar, tools, place, this.legend, chosen);
+    this.chosen = new ChosenExamples(app, chosen, (i) => this._go(i));
     if (world.study) {
       this.ofFog = note("");
       host.append(keyOfMarks(world.study), this.ofFog);
@@ -99,6 +111,7 @@ export class MapView extends View {
 
   again() {
     this._key = null;
+    this.chosen.again();
   }
 
   refresh() {
@@ -112,6 +125,7 @@ export class MapView extends View {
     this.all.disabled = state.zoom === null;
     this.smaller.disabled = state.zoom === null;
     this._showLegend(look.colour);
+    this.chosen.refresh();
     this.move();
   }
 
@@ -159,11 +173,15 @@ export class MapView extends View {
         app.follow(live); // it is still under the pointer
       },
       whole: () => app.set({ ...(this._before.length > 1 ? this._before[0] : {}), zoom: null }),
-      select: (selection) => {
-        const [x0, y0, x1, y1] = selection;
-        app.set({ selection: x1 > x0 && y1 > y0 ? selection : null });
-      },
+      select: (selection) => app.set({ selection }),
+      tool: () => this._tool,
     };
+  }
+
+  /** @param {Tool} tool */
+  _use(tool) {
+    this._tool = tool;
+    this.map.moving.style.touchAction = tool === "move" ? "" : "none";
   }
 
   _zoomButtons() {
@@ -196,6 +214,14 @@ export class MapView extends View {
   _selectView() {
     const [x0, y0, x1, y1] = this.map.frame.inner;
     this.app.set({ selection: rectangleOf([x0, y0], [x1, y1]) });
+  }
+
+  _selectWithinPins() {
+    const { pins } = this.app.state;
+    const plane = this.app.plane();
+    const selection = lassoOf(pins.map((z) => plane.place(z)));
+    if (selection) this.app.set({ selection });
+    else this.app.toast("The pins stand on one line of the map: nothing lies between them");
   }
 
   /** @param {number} i an example */

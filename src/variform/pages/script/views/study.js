@@ -98,7 +98,7 @@ export class StudyView extends View {
       this._showTable();
     }
     this.compared.refresh();
-    this.map?.show({ ...app.look(), study: this.study, marks: "dots", only: -1 });
+    this.map?.show({ ...app.look(), study: this.study, marks: "dots" });
     this.move();
   }
 
