@@ -4,6 +4,7 @@ import base64
 import json
 import re
 from importlib import resources
+from typing import get_args
 
 import models
 import numpy as np
@@ -12,7 +13,9 @@ import torch
 import wasmtime
 from py_mini_racer import MiniRacer
 
+from variform.config.choices import LikelihoodName
 from variform.evaluation import exploration
+from variform.pages.explorer import payload as payload_of
 from variform.pages.explorer.payload import decoder_payload, remote_payload
 
 FOLDER = resources.files("variform.pages") / "script"
@@ -32,7 +35,7 @@ def engine():
         yield context
 
 
-def decode(engine, payload, z, context=None, kernel=None):
+def decode(engine, payload, z, context=None, kernel=None, method="decode"):
     """What the bundle makes of latent points (N, D), (N, *event)."""
     sent = [
         base64.b64encode(part.astype("<f4").tobytes()).decode()
@@ -42,7 +45,7 @@ def decode(engine, payload, z, context=None, kernel=None):
     arguments = ", ".join(f'numbers("{part}")' for part in sent)
     made = f"variform.createDecoder({json.dumps(payload)}, {json.dumps({'kernel': kernel})})"
     answer = engine.eval(
-        f"(() => {{ const decoder = {made}; return text(decoder.decode({arguments})); }})()"
+        f"(() => {{ const decoder = {made}; return text(decoder.{method}({arguments})); }})()"
     )
     return np.frombuffer(base64.b64decode(answer), "<f4").reshape(len(z), *payload["eventShape"])
 
@@ -176,3 +179,50 @@ def test_a_remote_decoder_asks_for_a_few_codes_at_a_time_and_again_after_a_refus
             [2000, 2000, 2000],
             "server",
         ]
+
+
+SPREADS = {
+    **dict.fromkeys(get_args(LikelihoodName), "bernoulli"),
+    "poisson": "counts",
+    "negative-binomial": "overdispersed",
+    "mixed": "laws",
+    "gaussian-per-feature": "units",
+    "gaussian-optimal": "bands",
+}
+"""For each likelihood the kind of data that it is tried on."""
+
+
+@pytest.mark.parametrize("likelihood", SPREADS)
+def test_standard_deviations_are_those_of_the_law(likelihood, engine, tmp_path, monkeypatch):
+    """In the data's own units, with whole weights: what differs is float32."""
+    monkeypatch.setattr(payload_of, "_fit_in_half", lambda vae: [])
+    name = SPREADS[likelihood]
+    data = models.data_of(name, tmp_path)
+    vae = models.model_of(name, data, likelihood=likelihood)
+    z = np.random.default_rng(3).normal(size=(40, vae.latent_dim)).astype(np.float32)
+    with torch.no_grad():
+        expected = vae.decode(torch.from_numpy(z).double()).stddev * data.schema.per_value(
+            data.schema.scale
+        )
+    made = decoder_payload(vae)
+    for kernel in KERNELS:
+        found = decode(engine, made, z, kernel=kernel, method="spread")
+        np.testing.assert_allclose(
+            found, expected.numpy(), rtol=2e-4, atol=1e-5 * expected.max().item()
+        )
+
+
+def test_a_likelihood_without_steps_of_its_spread_decodes_all_the_same(
+    engine, tmp_path, monkeypatch
+):
+    data = models.data_of("gaussian", tmp_path)
+    vae = models.model_of("gaussian", data)
+    z = np.random.default_rng(3).normal(size=(4, 3)).astype(np.float32)
+    expected = decode(engine, decoder_payload(vae), z)
+    monkeypatch.setattr(type(vae.likelihood), "spread_steps", lambda likelihood: None)
+    made = decoder_payload(vae)
+    assert "spread" not in made
+    np.testing.assert_allclose(decode(engine, made, z), expected, atol=2e-2)
+    assert engine.eval(
+        f"variform.createDecoder({json.dumps(made)}).spread(new Float32Array(3)) === null"
+    )

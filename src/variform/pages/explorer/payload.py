@@ -23,6 +23,8 @@ _STORED = {"f32": "<f4", "f16": "<f2"}
 def decoder_payload(vae: VAE) -> dict[str, Any]:
     """What `createDecoder` in script/decoder.js takes: plain values for JSON.
 
+    `steps` lead to the mean of p(x|z); the first `shared` of them and then `spread` lead to its standard deviations.
+
     Matrices and kernels are float16, all else float32. A matrix stays float32 if it does not fit, or, the one that
     matters most first, until what is decoded from draws of the prior moves by less than a two-thousandth of the data's
     range.
@@ -39,10 +41,26 @@ def decoder_payload(vae: VAE) -> dict[str, Any]:
         >>> payload["latentDim"], payload["eventShape"], payload["arrays"]["array0"]["shape"]
         (2, [1, 8, 8], [16, 2])
     """
-    program = lower_decoder(vae, single=True)  # the page shows seven digits
+    program = _lowered(vae)
     matrices = list(_matrices(program.steps))  # those of the network, and then of the likelihood
     halves = {matrices[number] for number in _fit_in_half(vae)}
-    return _shapes(vae) | {"steps": program.steps} | _packed(program, halves)
+    return _shapes(vae) | _parted(program, vae.event_shape) | _packed(program, halves)
+
+
+def _lowered(vae: VAE) -> Program:
+    """Means and, where the likelihood has steps of them, standard deviations; the page shows seven digits."""
+    if vae.likelihood.spread_steps() is None:
+        return lower_decoder(vae, single=True)
+    return lower_decoder(vae, single=True, spread=True)
+
+
+def _parted(program: Program, event_shape: tuple[int, ...]) -> dict[str, Any]:
+    """The steps to the mean, how many of them are the network's, and those from there to the standard deviation."""
+    if program.out_shape == event_shape:
+        return {"steps": program.steps}
+    *shared, last = program.steps
+    mean, spread = last["branches"]
+    return {"steps": [*shared, *mean], "shared": len(shared), "spread": spread}
 
 
 def most_codes(vae: VAE) -> int:

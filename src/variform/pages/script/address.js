@@ -104,6 +104,7 @@ function shared({ contents, world, views, first }) {
     zoom: { start: null, read: readZoom, write: writeZoom },
     selection: { start: null, read: readRegion, write: writeRegion },
     designs: { start: true, read: (text) => text !== "0", write: (isOn) => (isOn ? "1" : "0") },
+    spread: { start: false, read: (text) => text === "1", write: (isOn) => (isOn ? "1" : "") },
     tray: { start: [], read: (text) => text.split("~").slice(0, MOST_COMPARED), write: (keys) => keys.join("~") },
     context: {
       name: "told",

@@ -522,18 +522,20 @@ start:[],read:text2=>readLimits(text2,quantities),
 write:writeLimits},zoom:{start:null,read:readZoom,
 write:writeZoom},selection:{start:null,read:readRegion,
 write:writeRegion},designs:{start:!0,read:text2=>text2!==
-"0",write:isOn=>isOn?"1":"0"},tray:{start:[],
-read:text2=>text2.split("~").slice(0,MOST_COMPARED),
-write:keys=>keys.join("~")},context:{name:"\
-told",start:Float32Array.from(contents.context),
-read:text2=>width?point(width)(text2):void 0,
-write:list}}}var Address=class{constructor(app){
-this.parts=shared(app);for(let view of app.
-views)Object.assign(this.parts,view.kept(
-app.contents))}start(){let values=Object.
-entries(this.parts).map(([key,{start:start2}])=>[
-key,start2]);return Object.fromEntries(values)}write(state){
-let found=[];for(let[key,{name=key,write=String}]of Object.
+"0",write:isOn=>isOn?"1":"0"},spread:{start:!1,
+read:text2=>text2==="1",write:isOn=>isOn?
+"1":""},tray:{start:[],read:text2=>text2.
+split("~").slice(0,MOST_COMPARED),write:keys=>keys.
+join("~")},context:{name:"told",start:Float32Array.
+from(contents.context),read:text2=>width?
+point(width)(text2):void 0,write:list}}}
+var Address=class{constructor(app){this.
+parts=shared(app);for(let view of app.views)
+Object.assign(this.parts,view.kept(app.contents))}start(){
+let values=Object.entries(this.parts).map(
+([key,{start:start2}])=>[key,start2]);return Object.
+fromEntries(values)}write(state){let found=[];
+for(let[key,{name=key,write=String}]of Object.
 entries(this.parts)){let text2=write(state[key]);
 text2!==""&&found.push(`${name}=${encodeURIComponent(
 text2).replaceAll("%2C",",")}`)}return`#${found.
@@ -604,35 +606,40 @@ let{left,right,top,bottom}=MARGINS,inside=(w-
 left-right)/(this.isEqual?this.width/this.
 height:1.8);return Math.round(Math.max(80,
 Math.min(most,inside))+top+bottom)}plot(context,values,other,{
-w,h}){let{accent,second}=Theme.colours,{
-left,right,top,bottom}=MARGINS,box={x:left,
-y:top,w:w-left-right,h:h-top-bottom};context.
-clearRect(0,0,w,h),this._axes(context,box),
-this.draw(context,values,box,{colour:accent,
-width:2.5,filled:!0}),other&&this.draw(context,
-other,box,{colour:second,width:1.5})}_axes(context,box){
-let{soft,line}=Theme.colours,frame=this.
-frame(box),[x0,x1,y0,y1]=frame.range,[unitOfX,
-unitOfY]=this.line.axes;context.font=Theme.
-font(11),context.fillStyle=soft,context.
-strokeStyle=line,context.lineWidth=1,context.
-textAlign="right",context.textBaseline="\
-middle";for(let value of ticks(y0,y1,Math.
-max(2,box.h/40))){let y=Math.round(frame.
-y(value))+.5;segment(context,[box.x,y],[
-box.x+box.w,y]),context.fillText(shown(value),
-box.x-6,y)}let bottom=box.y+box.h;if(context.
-textAlign="center",context.textBaseline=
-"top",this.line.scale!=="unknown")for(let value of ticks(
-x0,x1,Math.max(2,box.w/70))){let x=Math.
-round(frame.x(value))+.5;segment(context,
-[x,bottom],[x,bottom+4]),context.fillText(
-shown(value),x,bottom+6)}let words=this.
-line.scale==="unknown"?"places x are not\
- known":unitOfX;context.fillText(words,box.
-x+box.w/2,bottom+19),unitOfY&&(context.textAlign=
-"left",context.fillText(unitOfY,2,bottom+
-19))}};function segment(context,from,to){
+w,h},spread=null){let{accent,second}=Theme.
+colours,{left,right,top,bottom}=MARGINS,
+box={x:left,y:top,w:w-left-right,h:h-top-
+bottom};if(context.clearRect(0,0,w,h),this.
+_axes(context,box),this.draw(context,values,
+box,{colour:accent,width:2.5,filled:!0}),
+other&&this.draw(context,other,box,{colour:second,
+width:1.5}),!!spread)for(let way of[-1,1])
+this.draw(context,this._moved(values,spread,
+way),box,{colour:accent,width:1})}_moved(values,spread,way){
+let moved=Float32Array.from(values);for(let column of this.
+line.y)moved[column]+=way*spread[column];
+return moved}_axes(context,box){let{soft,
+line}=Theme.colours,frame=this.frame(box),
+[x0,x1,y0,y1]=frame.range,[unitOfX,unitOfY]=this.
+line.axes;context.font=Theme.font(11),context.
+fillStyle=soft,context.strokeStyle=line,
+context.lineWidth=1,context.textAlign="r\
+ight",context.textBaseline="middle";for(let value of ticks(
+y0,y1,Math.max(2,box.h/40))){let y=Math.
+round(frame.y(value))+.5;segment(context,
+[box.x,y],[box.x+box.w,y]),context.fillText(
+shown(value),box.x-6,y)}let bottom=box.y+
+box.h;if(context.textAlign="center",context.
+textBaseline="top",this.line.scale!=="un\
+known")for(let value of ticks(x0,x1,Math.
+max(2,box.w/70))){let x=Math.round(frame.
+x(value))+.5;segment(context,[x,bottom],
+[x,bottom+4]),context.fillText(shown(value),
+x,bottom+6)}let words=this.line.scale===
+"unknown"?"places x are not known":unitOfX;
+context.fillText(words,box.x+box.w/2,bottom+
+19),unitOfY&&(context.textAlign="left",context.
+fillText(unitOfY,2,bottom+19))}};function segment(context,from,to){
 context.beginPath(),context.moveTo(...from),
 context.lineTo(...to),context.stroke()}var within2=(value,low,high)=>Math.max(low,
 Math.min(high,value)),inset=({x,y,w,h},margin)=>({
@@ -1236,8 +1243,9 @@ left out, for the page keeps ${MOST_PINS}`:
 "";this.app.toast(`${found.length-left} \
 of ${found.length} pins loaded${rest}`)}};var NEARNESS=["among the data","at the e\
 dge of the data","far from all data: ext\
-rapolated"],isNarrow=()=>matchMedia("(ma\
-x-width: 760px)").matches,Panel=class{_toldOf=null;constructor(app,host){
+rapolated"],SPREAD="Standard deviation o\
+f p(x|z)",isNarrow=()=>matchMedia("(max-\
+width: 760px)").matches,Panel=class{_toldOf=null;constructor(app,host){
 this.app=app;let{occupancy,conditions,collapsed}=app.
 contents,{kind}=app.world.designs;this.alone=
 collapsed,this.occupancy=occupancy?new Occupancy(
@@ -1267,15 +1275,22 @@ let beside=element("figcaption",{},this.
 nearestTitle,this.caption);this.now.append(
 element("figure",{},this.decoded,caption),
 ...this._beside(element("figure",{},this.
-nearest,beside),this.where,this.known))}_buildLine(){
-let{kind}=this.app.world.designs,what=this.
-alone?`The decoded ${kind}`:`The decoded\
- ${kind}, and the nearest real example`;
-this.decoded=element("canvas",{role:"img",
-"aria-label":what});let second=text("b",
-"Nearest example",{className:"second"}),
-first=text("b","Decoded",{className:"fir\
-st"});this.now.append(element("p",{className:"\
+nearest,beside)),this._buildSpread(),...this.
+_beside(this.where,this.known))}_buildSpread(){
+this.deviation=element("canvas",{role:"i\
+mg","aria-label":`${SPREAD} of every pix\
+el`}),this.most=element("span");let caption=element(
+"figcaption",{},text("b",SPREAD),this.most);
+return this.spreading=element("figure",{
+hidden:!0},this.deviation,caption),this.
+spreading}_buildLine(){let{kind}=this.app.
+world.designs,what=this.alone?`The decod\
+ed ${kind}`:`The decoded ${kind}, and th\
+e nearest real example`;this.decoded=element(
+"canvas",{role:"img","aria-label":what});
+let second=text("b","Nearest example",{className:"\
+second"}),first=text("b","Decoded",{className:"\
+first"});this.now.append(element("p",{className:"\
 keys-of"},first,...this._beside(second,this.
 caption)),element("figure",{className:"w\
 ide"},this.decoded),...this._beside(this.
@@ -1306,11 +1321,14 @@ append(scrolled("The decoded row",table),
 ...this._beside(keys,this.where,this.known))}show(z,values){
 let{app}=this,{designs}=app.world,near=app.
 nearest(z);this._showNearness(near),this.
-_showValidity(z),designs.kind==="image"?
-this._showImage(z,values,near.index):designs.
-lines?this._showLine(values,near.index):
-this._showRow(values,near.index);for(let{
-k,value}of this.codes)value.textContent=
+_showValidity(z);let{context,spread}=app.
+state,deviations=spread?app.decoder.spread(
+z,context.length?context:null):null;designs.
+kind==="image"?this._showImage(z,values,
+near.index,deviations):designs.lines?this.
+_showLine(values,near.index,deviations):
+this._showRow(values,near.index,deviations);
+for(let{k,value}of this.codes)value.textContent=
 shown(z[k],.001);this.limits?.show(values)}_showValidity(z){
 let{study}=this.app.world;if(!study?.validity)
 return;let{auc,answers}=study.contents.validity.
@@ -1329,7 +1347,7 @@ known.textContent;let strangeness=this.app.
 world.nearness.strangeness(distance2),level=[
 1,3].filter(limit=>strangeness>limit).length;
 this.where.dataset.level=String(level),this.
-where.lastChild.textContent=NEARNESS[level]}_showImage(z,values,near){
+where.lastChild.textContent=NEARNESS[level]}_showImage(z,values,near,spread){
 let{designs,examples}=this.app.world,box=this.
 _box();designs.sheet(values,1).draw(prepare(
 this.decoded,box.w,box.h),0,box),this.alone||
@@ -1337,13 +1355,25 @@ examples.draw(prepare(this.nearest,box.w,
 box.h),near,box),this.nearestTitle.textContent=
 examples.isReal(near)?"Nearest example":
 "Nearest example, rebuilt",this.short.textContent=
-`at (${this._short(z)})`}_showLine(values,near){
+`at (${this._short(z)})`,this.spreading.
+hidden=!spread,spread&&this._showDeviation(
+spread,box)}_showDeviation(spread,box){let{
+designs}=this.app.world,most=spread.reduce(
+(a,b)=>Math.max(a,b),0),area=designs.width*
+designs.height,shares=spread.map((value,k)=>{
+let channel=Math.floor(k/area),[low,high]=[
+designs.lows[channel]??designs.low,designs.
+highs[channel]??designs.high];return low+
+value/(most||1)*(high-low)});designs.sheet(
+shares,1).draw(prepare(this.deviation,box.
+w,box.h),0,box),this.most.textContent=`w\
+hite: ${shown(most)}`}_showLine(values,near,spread){
 let{designs,examples}=this.app.world,w=this.
 decoded.parentElement.clientWidth||300,h=designs.
 lines.heightOf(w,isNarrow()?96:260),real=this.
 alone?null:designs.part(examples.values,
 near);designs.lines.plot(prepare(this.decoded,
-w,h),values,real,{w,h})}_showRow(values,near){
+w,h),values,real,{w,h},spread)}_showRow(values,near,spread){
 let{designs,examples}=this.app.world,real=designs.
 part(examples.values,near);this.lines.forEach(
 (line,k)=>{let share=designs.share(k,designs.
@@ -1351,9 +1381,12 @@ tidy(k,values[k])),other=designs.share(k,
 real[k]);line.bar.style.width=`${100*(share??
 0)}%`,line.mark.style.left=`${100*(other??
 0)}%`,line.mark.hidden=this.alone||other===
-null,line.value.textContent=designs.text(
-k,values[k]),line.near.textContent=designs.
-text(k,real[k])})}_box(){let{aspect}=this.
+null;let isNumber=spread&&!designs.columns[k].
+categories.length&&Number.isFinite(values[k]);
+line.value.textContent=designs.text(k,values[k]),
+isNumber&&line.value.append(text("small",
+` ± ${shown(spread[k])}`)),line.near.textContent=
+designs.text(k,real[k])})}_box(){let{aspect}=this.
 app.world.designs,there=Math.floor(this.
 decoded.parentElement.clientWidth||140),
 w=isNarrow()?Math.round(76*Math.min(1,aspect)):
@@ -1364,7 +1397,9 @@ map(k=>shown(z[k],.01)).join(", ");return z.
 length>2?`${numbers}, …`:numbers}_buildMore(){
 let{app}=this,{latents,conditions}=app.contents,
 chosen=latents.order.slice(0,this.alone?
-0:6).sort((a,b)=>a-b);this.codes=chosen.
+0:6).sort((a,b)=>a-b);app.decoder.spreads&&
+this.more.append(tick(SPREAD,app.state.spread,
+spread=>app.set({spread}))),this.codes=chosen.
 map(k=>({k,value:element("dd")})),this.told=
 element("div",{className:"told"});let saving=[
 button("Save .npy",()=>app.saveDesign("n\
@@ -4454,10 +4489,13 @@ told[i]=context[i%context.length];return told}},
 LocalDecoder=class extends Decoder{constructor(payload,kernel){
 super(payload),this.products=new Products(
 kernel),this.kernel=this.products.memory.
-name,this.steps=this.prepared(payload.steps,
-arraysOf(payload)),this.largest=1,this.batch(
-new Float32Array(this.latentDim),new Float32Array(
-this.contextDim),1)}prepared(steps,arrays){
+name;let arrays=arraysOf(payload);this.steps=
+this.prepared(payload.steps,arrays),this.
+spreads=null,payload.spread&&(this.spreads=
+[...this.steps.slice(0,payload.shared),...this.
+prepared(payload.spread,arrays)]),this.largest=
+1,this.batch(new Float32Array(this.latentDim),
+new Float32Array(this.contextDim),1)}prepared(steps,arrays){
 return steps.map(step=>{let mine={...step};
 for(let name of["bias","value","low","hi\
 gh"])step[name]&&(mine[name]=arrays[step[name]].
@@ -4476,23 +4514,25 @@ values,others,1,bias)}run(steps,given){let values=given;
 for(let step of steps)values=STEPS4[step.
 op](step,values,this),this.largest=Math.
 max(this.largest,values.data.length/values.
-count);return values}batch(z,context,count){
-return this.run(this.steps,{data:z.slice(),
+count);return values}batch(z,context,count,steps=this.
+steps){return this.run(steps,{data:z.slice(),
 shape:[this.latentDim],count,context}).data}decode(z,context=null){
-let{latentDim,contextDim,size}=this,count=this.
-count(z),told=this.contexts(context,count),
-most=Math.max(1,Math.floor(MOST_FLOATS/this.
-largest)),found=new Float32Array(count*size);
-for(let i=0;i<count;i+=most){let end=Math.
-min(count,i+most),codes=z.subarray(i*latentDim,
-end*latentDim),contexts=told.subarray(i*
-contextDim,end*contextDim);found.set(this.
-batch(codes,contexts,end-i),i*size)}return found}},
-RemoteDecoder=class extends Decoder{constructor(payload){
+return this.all(z,context,this.steps)}spread(z,context=null){
+return this.spreads?this.all(z,context,this.
+spreads):null}all(z,context,steps){let{latentDim,
+contextDim,size}=this,count=this.count(z),
+told=this.contexts(context,count),most=Math.
+max(1,Math.floor(MOST_FLOATS/this.largest)),
+found=new Float32Array(count*size);for(let i=0;i<
+count;i+=most){let end=Math.min(count,i+
+most),codes=z.subarray(i*latentDim,end*latentDim),
+contexts=told.subarray(i*contextDim,end*
+contextDim);found.set(this.batch(codes,contexts,
+end-i,steps),i*size)}return found}},RemoteDecoder=class extends Decoder{constructor(payload){
 super(payload),this.url=payload.url,this.
 mostCodes=payload.mostCodes,this.kernel=
-"server"}async decode(z,context=null){let{
-latentDim,contextDim,size,mostCodes}=this,
+"server",this.spreads=null}spread(){return null}async decode(z,context=null){
+let{latentDim,contextDim,size,mostCodes}=this,
 count=this.count(z),told=this.contexts(context,
 count),width=latentDim+contextDim,rows=new Float32Array(
 count*width),found=new Float32Array(count*

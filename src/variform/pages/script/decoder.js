@@ -98,8 +98,14 @@ class LocalDecoder extends Decoder {
     super(payload);
     this.products = new Products(kernel);
     this.kernel = this.products.memory.name;
+    const arrays = arraysOf(payload);
     /** @type {Step[]} */
-    this.steps = this.prepared(payload.steps, arraysOf(payload));
+    this.steps = this.prepared(payload.steps, arrays);
+    /** @type {Step[] | null} */
+    this.spreads = null;
+    if (payload.spread) {
+      this.spreads = [...this.steps.slice(0, payload.shared), ...this.prepared(payload.spread, arrays)];
+    }
     this.largest = 1;
     this.batch(new Float32Array(this.latentDim), new Float32Array(this.contextDim), 1); // finds the largest layer
   }
@@ -155,9 +161,10 @@ class LocalDecoder extends Decoder {
    * @param {Float32Array} z
    * @param {Float32Array} context
    * @param {number} count
+   * @param {Step[]} steps
    */
-  batch(z, context, count) {
-    return this.run(this.steps, { data: z.slice(), shape: [this.latentDim], count, context }).data;
+  batch(z, context, count, steps = this.steps) {
+    return this.run(steps, { data: z.slice(), shape: [this.latentDim], count, context }).data;
   }
 
   /**
@@ -165,6 +172,26 @@ class LocalDecoder extends Decoder {
    * @param {Float32Array | null} context
    */
   decode(z, context = null) {
+    return this.all(z, context, this.steps);
+  }
+
+  /**
+   * The standard deviation of every value under p(x|z), in the data's own units; null where the likelihood has no steps
+   * for it.
+   *
+   * @param {Float32Array} z
+   * @param {Float32Array | null} context
+   */
+  spread(z, context = null) {
+    return this.spreads ? this.all(z, context, this.spreads) : null;
+  }
+
+  /**
+   * @param {Float32Array} z
+   * @param {Float32Array | null} context
+   * @param {Step[]} steps
+   */
+  all(z, context, steps) {
     const { latentDim, contextDim, size } = this;
     const count = this.count(z);
     const told = this.contexts(context, count);
@@ -174,7 +201,7 @@ class LocalDecoder extends Decoder {
       const end = Math.min(count, i + most);
       const codes = z.subarray(i * latentDim, end * latentDim);
       const contexts = told.subarray(i * contextDim, end * contextDim);
-      found.set(this.batch(codes, contexts, end - i), i * size);
+      found.set(this.batch(codes, contexts, end - i, steps), i * size);
     }
     return found;
   }
@@ -188,6 +215,12 @@ class RemoteDecoder extends Decoder {
     this.url = payload.url;
     this.mostCodes = payload.mostCodes;
     this.kernel = "server";
+    this.spreads = null; // what a server gives are means
+  }
+
+  /** @returns {Float32Array | null} */
+  spread() {
+    return null;
   }
 
   /**

@@ -128,8 +128,9 @@ export class Lines {
    * @param {ArrayLike<number>} values
    * @param {ArrayLike<number> | null} other
    * @param {{ w: number, h: number }} size
+   * @param {Float32Array | null} spread the standard deviation of each value
    */
-  plot(context, values, other, { w, h }) {
+  plot(context, values, other, { w, h }, spread = null) {
     const { accent, second } = Theme.colours;
     const { left, right, top, bottom } = MARGINS;
     const box = { x: left, y: top, w: w - left - right, h: h - top - bottom };
@@ -137,6 +138,21 @@ export class Lines {
     this._axes(context, box);
     this.draw(context, values, box, { colour: accent, width: 2.5, filled: true });
     if (other) this.draw(context, other, box, { colour: second, width: 1.5 });
+    if (!spread) return;
+    for (const way of [-1, 1]) this.draw(context, this._moved(values, spread, way), box, { colour: accent, width: 1 });
+  }
+
+  /**
+   * The line moved upwards by what its points spread, or downwards.
+   *
+   * @param {ArrayLike<number>} values
+   * @param {Float32Array} spread
+   * @param {number} way
+   */
+  _moved(values, spread, way) {
+    const moved = Float32Array.from(values);
+    for (const column of this.line.y) moved[column] += way * spread[column];
+    return moved;
   }
 
   /**

@@ -1,17 +1,19 @@
 // The panel beside the view: the current design, the nearest real example, where the point is, and the pins.
 
 /**
- * @import { App, Condition, Point } from "./types.js"
+ * @import { App, Box, Condition, Point } from "./types.js"
  */
 
 import { prepare } from "./canvas.js";
 import { Occupancy } from "./conditions.js";
-import { button, choice, element, note, scrolled, text } from "./elements.js";
+import { button, choice, element, note, scrolled, text, tick } from "./elements.js";
 import { Limits } from "./limits.js";
 import { Pins } from "./pins.js";
 import { away, shown } from "./text.js";
 
 const NEARNESS = ["among the data", "at the edge of the data", "far from all data: extrapolated"];
+
+const SPREAD = "Standard deviation of p(x|z)";
 
 /** Whether the panel lies above the view, not beside it. */
 const isNarrow = () => matchMedia("(max-width: 760px)").matches;
@@ -65,8 +67,18 @@ export class Panel {
     const beside = element("figcaption", {}, this.nearestTitle, this.caption);
     this.now.append(
       element("figure", {}, this.decoded, caption),
-      ...this._beside(element("figure", {}, this.nearest, beside), this.where, this.known),
+      ...this._beside(element("figure", {}, this.nearest, beside)),
+      this._buildSpread(),
+      ...this._beside(this.where, this.known),
     );
+  }
+
+  _buildSpread() {
+    this.deviation = element("canvas", { role: "img", "aria-label": `${SPREAD} of every pixel` });
+    this.most = element("span");
+    const caption = element("figcaption", {}, text("b", SPREAD), this.most);
+    this.spreading = element("figure", { hidden: true }, this.deviation, caption);
+    return this.spreading;
   }
 
   _buildLine() {
@@ -115,9 +127,11 @@ export class Panel {
     const near = app.nearest(z);
     this._showNearness(near);
     this._showValidity(z);
-    if (designs.kind === "image") this._showImage(z, values, near.index);
-    else if (designs.lines) this._showLine(values, near.index);
-    else this._showRow(values, near.index);
+    const { context, spread } = app.state;
+    const deviations = spread ? app.decoder.spread(z, context.length ? context : null) : null;
+    if (designs.kind === "image") this._showImage(z, values, near.index, deviations);
+    else if (designs.lines) this._showLine(values, near.index, deviations);
+    else this._showRow(values, near.index, deviations);
     for (const { k, value } of this.codes) value.textContent = shown(z[k], 0.001);
     this.limits?.show(values);
   }
@@ -149,33 +163,57 @@ export class Panel {
    * @param {Point} z
    * @param {Float32Array} values
    * @param {number} near
+   * @param {Float32Array | null} spread
    */
-  _showImage(z, values, near) {
+  _showImage(z, values, near, spread) {
     const { designs, examples } = this.app.world;
     const box = this._box();
     designs.sheet(values, 1).draw(prepare(this.decoded, box.w, box.h), 0, box);
     if (!this.alone) examples.draw(prepare(this.nearest, box.w, box.h), near, box);
     this.nearestTitle.textContent = examples.isReal(near) ? "Nearest example" : "Nearest example, rebuilt";
     this.short.textContent = `at (${this._short(z)})`;
+    this.spreading.hidden = !spread;
+    if (spread) this._showDeviation(spread, box);
+  }
+
+  /**
+   * Of each pixel: black for none, white for the most that any has.
+   *
+   * @param {Float32Array} spread
+   * @param {Box} box
+   */
+  _showDeviation(spread, box) {
+    const { designs } = this.app.world;
+    const most = spread.reduce((a, b) => Math.max(a, b), 0);
+    const area = designs.width * designs.height;
+    const shares = spread.map((value, k) => {
+      const channel = Math.floor(k / area);
+      const [low, high] = [designs.lows[channel] ?? designs.low, designs.highs[channel] ?? designs.high];
+      return low + (value / (most || 1)) * (high - low);
+    });
+    designs.sheet(shares, 1).draw(prepare(this.deviation, box.w, box.h), 0, box);
+    this.most.textContent = `white: ${shown(most)}`;
   }
 
   /**
    * @param {Float32Array} values
    * @param {number} near
+   * @param {Float32Array | null} spread
    */
-  _showLine(values, near) {
+  _showLine(values, near, spread) {
     const { designs, examples } = this.app.world;
     const w = this.decoded.parentElement.clientWidth || 300;
     const h = designs.lines.heightOf(w, isNarrow() ? 96 : 260);
     const real = this.alone ? null : designs.part(examples.values, near);
-    designs.lines.plot(prepare(this.decoded, w, h), values, real, { w, h });
+    designs.lines.plot(prepare(this.decoded, w, h), values, real, { w, h }, spread);
   }
 
   /**
    * @param {Float32Array} values
    * @param {number} near
+   * @param {Float32Array | null} spread
    */
-  _showRow(values, near) {
+  _showRow(values, near, spread) {
     const { designs, examples } = this.app.world;
     const real = designs.part(examples.values, near);
     this.lines.forEach((line, k) => {
@@ -184,7 +222,9 @@ export class Panel {
       line.bar.style.width = `${100 * (share ?? 0)}%`;
       line.mark.style.left = `${100 * (other ?? 0)}%`;
       line.mark.hidden = this.alone || other === null;
+      const isNumber = spread && !designs.columns[k].categories.length && Number.isFinite(values[k]);
       line.value.textContent = designs.text(k, values[k]);
+      if (isNumber) line.value.append(text("small", ` ± ${shown(spread[k])}`));
       line.near.textContent = designs.text(k, real[k]);
     });
   }
@@ -210,6 +250,7 @@ export class Panel {
     const { app } = this;
     const { latents, conditions } = app.contents;
     const chosen = latents.order.slice(0, this.alone ? 0 : 6).sort((a, b) => a - b);
+    if (app.decoder.spreads) this.more.append(tick(SPREAD, app.state.spread, (spread) => app.set({ spread })));
     this.codes = chosen.map((k) => ({ k, value: element("dd") }));
     this.told = element("div", { className: "told" });
     const saving = [

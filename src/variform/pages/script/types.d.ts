@@ -294,6 +294,8 @@ export type State = {
   only: number;
   target: Limit[];
   limits: Limit[];
+  /** Whether the standard deviation of p(x|z) is shown beside the mean. */
+  spread: boolean;
   zoom: Zoom | null;
   selection: Region | null;
   context: Float32Array;
@@ -407,11 +409,17 @@ export type Payload = {
   url?: string;
   mostCodes?: number;
   steps?: Step[];
+  /** How many of the steps are those of the network; behind them `spread` leads to standard deviations. */
+  shared?: number;
+  spread?: Step[];
   arrays?: Record<string, { shape: number[]; type: "f16" | "f32"; start: number }>;
   weights?: string;
 };
 
 export type Decoder = {
   kernel: string;
+  /** Null where there are no standard deviations of p(x|z). */
+  spreads: Step[] | null;
+  spread: (z: Float32Array, context?: Float32Array | null) => Float32Array | null;
   decode: (z: Float32Array, context?: Float32Array | null) => Float32Array | Promise<Float32Array>;
 };
