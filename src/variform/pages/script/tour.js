@@ -22,7 +22,8 @@ const STEPS = [
     at: "#view .map-place",
     title: "The map",
     words:
-      "Each mark is one of the examples. Those that the model finds alike lie close together. Move the pointer over the " +
+      "Each mark is one of the examples. Those that the model finds alike lie close together. Move " +
+      "the pointer over the " +
       "map, or tap it.",
   },
   {
@@ -30,7 +31,8 @@ const STEPS = [
     at: "#design .now",
     title: "The design at the point",
     words:
-      "Every place of the map stands for a design. The one at the point is shown here, beside the nearest real example.",
+      "Every place of the map stands for a design. The one at the point is shown here, beside the " +
+      "nearest real example.",
   },
   {
     view: "map",
@@ -46,7 +48,8 @@ const STEPS = [
     begins: "Fog",
     title: "Fog",
     words:
-      "Fog lies where there are no examples. What is shown there is a guess: be careful with it. Here it is turned off.",
+      "Fog lies where there are no examples. What is shown there is a guess: be careful with it. Here " +
+      "it is turned off.",
   },
   {
     view: "map",
@@ -83,7 +86,8 @@ const STEPS = [
     at: "#view .scroll",
     title: "How good is it?",
     words:
-      "The model beside simpler ones, on examples that it has not seen. The ? above lists all keys. That is all: explore.",
+      "The model beside simpler ones, on examples that it has not seen. The ? above lists all keys. " +
+      "That is all: explore.",
   },
 ];
 
