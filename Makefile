@@ -65,6 +65,7 @@ dist: .venv-dist/ready
 	.venv-dist/bin/python -m build --outdir dist .
 	.venv-dist/bin/twine check --strict dist/*
 	.venv-dist/bin/hadolint Containerfile Containerfile.serve
+	.venv-dist/bin/cffconvert --validate -i CITATION.cff
 
 # What answers over HTTP against its own description.
 check-http: .venv/ready .venv-http/ready

@@ -596,6 +596,16 @@ def test_importance_samples_are_part_of_the_run(workspace, capsys, no_pictures):
     assert open_run("run").config.evaluation.nll_samples == 1000
 
 
+def test_a_run_may_refine_its_own_evaluation(workspace, capsys, no_pictures):
+    """What is asked for once holds later too; a q(z|x) that is improved row by row has the better ELBO."""
+    assert cli.run(["train", "--resume", "run", "--refine", "3", "--nll-samples", "5"]) == 0
+    own = open_run("run").evaluation
+    assert own["refined"]["elbo"]["mean"] > own["elbo"]["mean"]
+    capsys.readouterr()
+    assert json_of(["evaluate", "run", "--json"], capsys)["refined"] == own["refined"]
+    assert "refined" not in json_of(["evaluate", "run", "--refine", "0", "--json"], capsys)
+
+
 def test_a_run_killed_before_its_first_checkpoint_is_resumed(workspace, no_pictures):
     before = tree(workspace / "run")
     for name in before:
@@ -838,7 +848,11 @@ MISTAKES = [
     ("train --resume changed", "it has changed since"),
     ("train --resume moved", "gone.csv does not exist"),
     ("train --resume edited", "it comes from another"),
-    ("evaluate", "variform evaluate needs RUN; got none. Give it. See variform evaluate --help."),
+    (
+        "evaluate",
+        "variform evaluate needs RUN; got none. Give it, as in: variform evaluate runs/demo --refine 50. See variform "
+        "evaluate --help.",
+    ),
     ("evaluate nowhere", "nowhere is not"),
     ("evaluate notes", "notes is not"),
     ("evaluate run/model.safetensors", "model.safetensors is a model file alone"),
@@ -927,6 +941,22 @@ def test_no_command_writes_over_a_file_and_all_say_so_alike(workspace, capsys, c
     assert old.read_text() == "mine"
     old.unlink()
     assert cli.run(words) == 0 and old.is_file()
+
+
+@pytest.mark.parametrize("words", ["generate", "encode", "decode", "reconstruct"])
+def test_an_output_that_is_there_is_refused_before_anything_is_computed(
+    workspace, capsys, monkeypatch, words
+):
+    def fail(*args, **options):
+        raise AssertionError("computed")
+
+    for name in ("encode", "decode", "reconstruct", "prior_points"):
+        monkeypatch.setattr(f"variform.evaluation.exploration.{name}", fail)
+    np.save("points.npy", np.zeros((3, 2)))
+    Path("old.csv").write_text("mine")
+    latents = ["points.npy"] if words == "decode" else []
+    assert cli.run([words, "a table", *latents, "--out", "old.csv"]) == 2
+    assert "old.csv exists" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("command", "message"), MISTAKES, ids=[command for command, _ in MISTAKES])

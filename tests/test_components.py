@@ -5,6 +5,7 @@ import pytest
 import torch
 from scipy import optimize, stats
 from sklearn.datasets import load_wine
+from sklearn.decomposition import PCA
 
 from variform import DataConfig, ModelConfig, build_vae, evaluate
 from variform.data.reading import read
@@ -217,3 +218,22 @@ def test_a_table_of_numbers_with_gaps_has_pca_with_the_density_of_what_is_observ
             (jacobian - expected).mean(), rel=1e-6
         )
     assert baselines["pca"]["nll"]["mean"] < baselines["trivial"]["nll"]["mean"]
+
+
+def test_of_fewer_rows_than_columns_scikit_learn_finds_the_same_components():
+    """Axes up to their sign; variances over N, where scikit-learn's are over N - 1; the noise from what is left."""
+    rows = np.random.default_rng(0).normal(size=(20, 50)) @ np.diag(np.linspace(1, 3, 50))
+    model = fit_pca(rows, 4)
+    other = PCA(svd_solver="full").fit(rows)
+    assert np.allclose(model.variances, other.explained_variance_[:4] * 19 / 20)
+    assert np.allclose(abs((model.axes * other.components_[:4]).sum(1)), 1)
+    assert np.isclose(model.noise, other.explained_variance_[4:].sum() * 19 / 20 / 46)
+
+
+def test_rows_that_span_fewer_directions_than_asked_for_have_no_noise():
+    rows = np.random.default_rng(0).normal(size=(20, 2)) @ np.random.default_rng(1).normal(
+        size=(2, 50)
+    )
+    model = fit_pca(rows, 4)
+    assert len(model.axes) == 2
+    assert model.noise == 0

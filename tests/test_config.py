@@ -236,6 +236,7 @@ def test_commands_refuse_misspelt_choices(capsys):
         ("data", "image_size", [2, 0], "each of `image_size` must be at least 1; got 0."),
         ("data", "labelled", 0, "`labelled` must be at least 1; got 0."),
         ("evaluation", "nll_samples", -3, "`nll_samples` must be at least 1; got -3."),
+        ("evaluation", "refine", -1, "`refine` must be at least 0; got -1."),
     ],
 )
 def test_every_face_refuses_with_one_sentence(

@@ -10,6 +10,8 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from readme_renderer import markdown
+from trove_classifiers import classifiers
 
 from variform.faces import cli
 from variform.system.extras import missing, packages_of
@@ -46,9 +48,8 @@ def test_every_link_of_the_page_of_a_registry_is_absolute_and_no_word_is_lost():
 
 def test_the_page_of_a_registry_renders():
     """By what PyPI itself renders it with."""
-    markdown = pytest.importorskip("readme_renderer.markdown")
     html = markdown.render(registry_page())
-    assert html is not None and "<h2>Start</h2>" in re.sub(r"<h2 [^>]*>", "<h2>", html)
+    assert html is not None and re.search(r"<h2[^>]*>Start<", html)
 
 
 # --- metadata -----------------------------------------------------------------------------------------------------
@@ -64,8 +65,7 @@ def test_the_metadata_say_who_what_and_which_python_and_claim_what_was_tried():
 
 
 def test_classifiers_are_those_that_a_registry_knows():
-    known = pytest.importorskip("trove_classifiers").classifiers
-    assert set(PROJECT["classifiers"]) <= set(known)
+    assert set(PROJECT["classifiers"]) <= set(classifiers)
 
 
 def test_the_extras_are_told_on_the_page_of_installing():
@@ -81,13 +81,6 @@ def test_the_citation_is_of_this_version_and_licence():
     assert fields["version"] == __version__ and fields["license"] == PROJECT["license"]
     names = {author["name"] for author in PROJECT["authors"]}
     assert set(re.findall(r"^  - name: (.+)$", text, re.MULTILINE)) == names
-
-
-def test_the_citation_is_one_that_readers_of_such_files_take(tmp_path):
-    """By the schema of the Citation File Format, as cffconvert has it."""
-    cffconvert = pytest.importorskip("cffconvert")
-    text = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
-    cffconvert.Citation(text).validate()
 
 
 def test_make_demo_needs_no_more_than_the_core():

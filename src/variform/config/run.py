@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from variform.config.checks import Count, checked, require
+from variform.config.checks import Count, Natural, checked, require
 from variform.config.data import DataConfig
 from variform.config.model import ModelConfig
 from variform.config.training import TrainConfig
@@ -17,9 +17,12 @@ class EvaluationConfig:
     """How a trained model is evaluated.
 
     Args:
+        refine: Score the rows once more with a q(z|x) of its own for each, this many steps on its own ELBO from what
+            the encoder answers: for an NLL that a posterior too narrow leaves too high.
         nll_samples: Importance samples per example of the NLL of the test rows; more come closer to the truth.
     """
 
+    refine: Natural = 0
     nll_samples: Count = 1000
 
 
@@ -31,7 +34,8 @@ class RunConfig:
     Args:
         source: A table (.csv, .tsv, .xlsx, .ods, .parquet, .feather, .jsonl), an array (.npy, .npz, IDX, HDF5, .mat,
             .safetensors), packed or not (.gz, .bz2, .xz, .zst), a folder of images or of .npy
-            files, a folder in the MNIST layout, or built-in: `digits`, `sprites`, or `sprites:20000` for that many.
+            files, a folder in the MNIST layout, or what is built in: `digits`,
+            `brackets`, `sprites`, or `sprites:20000` for that many.
         data: How what is read becomes numbers.
         start: Begin with the weights of another model, whose laws, networks, scaling and columns these then are: the
             folder of a run, or a model file. Its codes are compared with those of the trained model, whose axes are

@@ -106,8 +106,8 @@ def read(
 
     Paths are those of tables (CSV and other text, workbooks, Parquet, Feather, JSON lines), arrays (.npy, .npz, IDX,
     HDF5, .mat and .safetensors files), packed or not, folders of images or of .npy files and folders in the MNIST
-    layout; the built-in names `digits` and `sprites`, or `sprites:N` for N of the sprites, win over files of those
-    names (write ./digits for the file).
+    layout; the built-in names `digits`, `brackets` and `sprites`, or `sprites:N` for N of the sprites, win over files
+    of those names (write ./digits for the file).
 
     Where `config.cells` leaves it open, missing cells of a table are gaps, and a column of words, or a kind that is
     declared, makes it mixed: a note says so.

@@ -121,7 +121,8 @@ def fit_pca(x: Array, components: int, *, graded: bool = False) -> Probabilistic
         x: (N, D), float64.
         components: q, at least 1.
         graded: Whether columns differ in size by orders of magnitude: then singular values are taken of the rows
-            themselves, which is slower than eigenvalues of the covariance and does not lose the small columns.
+            themselves, which is slower than eigenvalues of the covariance, or of the rows' inner products where there
+            are fewer rows than columns, and does not lose the small columns.
 
     Reference:
         Tipping and Bishop (1999), equations 7 and 8.
@@ -136,10 +137,13 @@ def fit_pca(x: Array, components: int, *, graded: bool = False) -> Probabilistic
     mean = x.mean(0)
     centred = x - mean
     rounding = np.finfo(float).eps
-    if graded or rows <= columns:
+    if graded:
         _, lengths, axes = np.linalg.svd(centred, full_matrices=False)
         variances = lengths**2 / rows
         resolution = variances[0] * (max(x.shape) * rounding) ** 2
+    elif rows <= columns:
+        variances, axes = _of_inner_products(centred, components)
+        resolution = 0.0
     else:
         covariance = centred.T @ centred / rows
         rising, vectors = np.linalg.eigh(covariance)
@@ -150,6 +154,19 @@ def fit_pca(x: Array, components: int, *, graded: bool = False) -> Probabilistic
     count = min(components, spanned)
     noise = variances[components:].sum() / max(1, columns - components)
     return ProbabilisticPCA(mean, axes[:count], variances[:count], float(noise))
+
+
+def _of_inner_products(centred: Array, components: int) -> tuple[Array, Array]:
+    """Variances of fewer rows than columns, (N,), 0 where they are rounding, and the first axes, (at most q, D).
+
+    What X has for right singular vectors and values v and s, X X^T has for eigenvectors X v / s and eigenvalues s^2.
+    """
+    rising, vectors = np.linalg.eigh(centred @ centred.T)
+    squares = rising[::-1].clip(0)
+    squares[squares <= squares[0] * max(centred.shape) * np.finfo(float).eps] = 0
+    count = min(components, np.count_nonzero(squares))
+    axes = vectors.T[::-1][:count] @ centred / np.sqrt(squares[:count, None])
+    return squares / len(centred), axes
 
 
 def _expected(x: Array, loadings: Array, noise: float) -> tuple[Array, Array, Array]:

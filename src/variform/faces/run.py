@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from variform.config.checks import Count, checked
+from variform.config.checks import Count, Natural, checked
 from variform.config.choices import ProgressStyle
 from variform.config.model import OWN_PARTS
 from variform.config.run import RunConfig, default_folder
@@ -63,7 +63,7 @@ class Run(folder.Run):
         *,
         split: Literal["test", "valid", "train"] = "test",
         samples: Count | None = None,
-        refine: int = 0,
+        refine: Natural | None = None,
         seed: int = 0,
     ) -> dict[str, Any]:
         """Numbers with standard errors over the rows of a split, as `variform.evaluate` gives them.
@@ -73,7 +73,8 @@ class Run(folder.Run):
         Args:
             split: The rows.
             samples: Importance samples a row of the NLL; by default as many as the run's own evaluation took.
-            refine: Score the rows once more with a q(z|x) of its own for each, this many steps on its own ELBO.
+            refine: Score the rows once more with a q(z|x) of its own for each, this many steps on its own ELBO; by
+                default as many as the run's own evaluation took.
             seed: Seed of the draws.
         """
         options: dict[str, Any] = {"samples": samples, "refine": refine, "seed": seed}

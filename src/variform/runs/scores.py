@@ -27,14 +27,15 @@ from variform.version import __version__
 @checked
 def assess(
     run: Run, splits: Splits, *, split: Literal["test", "valid", "train"] = "test", samples: Count | None = None,
-    refine: int = 0, seed: int = 0, progress: bool = False, keep: bool = False,
+    refine: int | None = None, seed: int = 0, progress: bool = False, keep: bool = False,
 ) -> dict[str, Any]:  # fmt: skip
     """`evaluate` on a split of the run's data, with what a reader needs to repeat it.
 
-    `samples` are by default those of the run's own configuration; `refine` is as for `evaluate`. With `keep` the scores
-    of the rows are written into the run's folder.
+    `samples` and `refine` are as for `evaluate`, and by default those of the run's own configuration. With `keep` the
+    scores of the rows are written into the run's folder.
     """
     samples = run.config.evaluation.nll_samples if samples is None else samples
+    refine = run.config.evaluation.refine if refine is None else refine
     rows: Dataset = getattr(splits, split)
     scores = score(run.vae, rows, samples=samples, seed=seed, progress=progress)
     baselines = evaluate_baselines(run.vae, rows, splits.train, scores, seed=seed)

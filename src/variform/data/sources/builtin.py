@@ -6,16 +6,21 @@ from pathlib import Path
 import numpy as np
 
 from variform.config.data import DataConfig
-from variform.data.sources import sprites
+from variform.data.sources import brackets, sprites
 from variform.data.sources.source import Rendered, Source
 
-BUILT_IN = ("digits", "sprites")
+BUILT_IN = ("digits", "brackets", "sprites")
 _RENDERED_ONCE = 100_000  # sprites that are kept in memory, 410 MB
 
 
 def is_digits(word: str) -> bool:
     """Whether a word is the name of the digits."""
     return word == "digits"
+
+
+def is_brackets(word: str) -> bool:
+    """Whether a word is the name of the brackets."""
+    return word == "brackets"
 
 
 def is_sprites(word: str) -> bool:
@@ -40,6 +45,20 @@ def _digits() -> np.ndarray:
 
     values, labels = load_digits(return_X_y=True)
     return np.column_stack([values, labels]).astype(np.uint8)
+
+
+def read_brackets(path: Path, config: DataConfig) -> Source:
+    """2,000 brackets, their labels being the kinds; beside them their measures and the number of their pixels."""
+    kinds, sizes = brackets.measures()
+    images = brackets.render(kinds, sizes)
+    beside = dict(zip(brackets.MEASURES, sizes.T, strict=True))
+    return Source(
+        "brackets",
+        images,
+        np.array(brackets.KINDS)[kinds],
+        levels=2,
+        responses=beside | {"area": images.sum((1, 2), dtype=np.float64)},
+    )
 
 
 def read_sprites(path: Path, config: DataConfig) -> Source:

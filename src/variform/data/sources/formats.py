@@ -21,7 +21,15 @@ from variform.data.sources.arrays import (
     read_npy,
     read_npy_folder,
 )
-from variform.data.sources.builtin import BUILT_IN, is_digits, is_sprites, read_digits, read_sprites
+from variform.data.sources.builtin import (
+    BUILT_IN,
+    is_brackets,
+    is_digits,
+    is_sprites,
+    read_brackets,
+    read_digits,
+    read_sprites,
+)
 from variform.data.sources.containers import (
     is_hdf5,
     is_mat,
@@ -49,6 +57,7 @@ from variform.system.files import expanded
 
 Format = Literal[
     "digits",
+    "brackets",
     "sprites",
     "npy",
     "npz",
@@ -285,6 +294,7 @@ def _of_columns(
 
 FORMATS: dict[Format, FormatFacts] = {
     "digits": FormatFacts(read_digits, is_named=is_digits),
+    "brackets": FormatFacts(read_brackets, is_named=is_brackets),
     "sprites": FormatFacts(read_sprites, is_named=is_sprites),
     "npy": FormatFacts(
         read_npy, ".npy", endings=(".npy",), begins=is_npy, options=(*OF_TABLES, "memory_map")

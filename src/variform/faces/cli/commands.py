@@ -10,6 +10,7 @@ import os
 import re
 import sys
 from collections.abc import Callable
+from inspect import getdoc
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -270,11 +271,21 @@ def _sentence(error: Exception) -> str:
             text = f"{command} takes no more arguments; got {' '.join(error.unused_tokens or [])}. Leave them out."
         elif isinstance(error, MissingArgumentError) and not error.tokens_so_far:
             what = re.sub(r"^Command \S+ parameter (\S+) requires.*", r"\1", text.split("\n")[0])
-            text = f"{command} needs {what}; got none. Give it." if " " not in what else text
+            text = (
+                f"{command} needs {what}; got none. {_remedy(error)}" if " " not in what else text
+            )
         return f"{text} See {command} --help."
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename or 'a file'} must be usable; the system says: {error.strerror}. Check path and space."
     return str(error)
+
+
+def _remedy(error: CycloptsError) -> str:
+    """What to do where an argument is missing, with the shortest example of the command."""
+    from variform.faces.cli.help import examples_in
+
+    examples = examples_in(getdoc(error.target) or "")
+    return f"Give it, as in: {min(examples, key=len)}." if examples else "Give it."
 
 
 def _fail(message: str, code: int) -> int:

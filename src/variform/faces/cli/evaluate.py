@@ -24,7 +24,7 @@ def evaluate(
     *,
     split: Annotated[Literal["test", "valid", "train"], Option] = "test",
     samples: Annotated[int | None, Option] = None,
-    refine: Annotated[int, Option] = 0,
+    refine: Annotated[int | None, Option] = None,
     seed: Annotated[int, Option] = 0,
     json: Annotated[bool, Flag] = False,
 ) -> None:
@@ -38,6 +38,7 @@ def evaluate(
         samples: k, importance samples per example for the NLL; by default as many as the run's own evaluation took.
         refine: Score the rows once more with a q(z|x) of its own for each: this many steps on its own ELBO, from what
             the encoder answers and with the decoder as it is. For an NLL that a posterior too narrow leaves too high.
+            By default as many as the run's own evaluation took.
         seed: Seed of the draws.
         json: Print the numbers as JSON.
     """

@@ -13,7 +13,7 @@ from variform.faces.cli.options import DrawingOptions, Flag, Option
 from variform.faces.cli.output import (
     contexts_of,
     datasets_of,
-    default_output,
+    new_output,
     opened_run,
     print_json,
     print_table,
@@ -78,6 +78,7 @@ def generate(
         raise ValueError(f"`count` must be at least 1; got {count}. Use for example 64.")
     with writing_into(run, out):
         opened = opened_run(run)
+        path = new_output(opened, out, "generated")
         vae = with_sampler(opened, sampler, temperature)
         asked = asked_for(schema_of(opened.vae), given)
         if asked.has_columns:
@@ -93,7 +94,7 @@ def generate(
             )
         write_output(
             opened,
-            out or default_output(opened, "generated"),
+            path,
             values,
             context,
             drawing=drawing,
@@ -182,6 +183,8 @@ def encode(
 
     with writing_into(run, out):
         opened = opened_run(run)
+        path = out or opened.folder / "latents.csv"
+        require_new(path)
         datasets = datasets_of(opened, source)
         pairs = [exploration.encode(opened.vae, rows, draw=draw, seed=seed) for rows in datasets]
         points, stds = (np.concatenate(part) for part in zip(*pairs, strict=True))
@@ -191,7 +194,6 @@ def encode(
                 np.concatenate([points, stds], 1),
                 [*columns, *(f"std_{name}" for name in columns)],
             )
-        path = out or opened.folder / "latents.csv"
         if path.suffix == ".csv":
             known = _identity(datasets, has_splits=source is None)
             cells = np.array(list(known.values()), dtype=object).T
@@ -256,6 +258,7 @@ def decode(
 
     with writing_into(run, out):
         opened = opened_run(run)
+        path = new_output(opened, out, "decoded")
         dim = opened.vae.latent_dim
         points = read_points(latents, [f"z{number}" for number in range(1, dim + 1)])
         points = (
@@ -268,7 +271,7 @@ def decode(
         )
         write_output(
             opened,
-            out or default_output(opened, "decoded"),
+            path,
             values,
             context,
             drawing=drawing,
@@ -310,6 +313,7 @@ def reconstruct(
 
     with writing_into(run, out):
         opened = open_run(run)
+        path = new_output(opened, out, "reconstructed")
         rows = datasets_of(opened, source)[-1]
         context = contexts_given(opened, given, len(rows)) if given else None
         warnings = [*warned(opened), *unseen(opened, context)]
@@ -318,7 +322,7 @@ def reconstruct(
         originals, values = exploration.reconstruct(opened.vae, rows, context=context)
         write_output(
             opened,
-            out or default_output(opened, "reconstructed"),
+            path,
             values,
             rows.contexts if context is None else context,
             rows=rows,

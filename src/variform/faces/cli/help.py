@@ -55,7 +55,7 @@ class HelpPages:
             return
         console.print(Markdown(_EXAMPLES.sub("", text).strip()))
         console.print()
-        commands = re.findall(r"`([^`]+)`", examples[1].replace("\n", " "))
+        commands = examples_in(text)
         console.print(Text("Examples:" if len(commands) > 1 else "Example:"))
         for command in commands:
             console.print(Padding(Text(command, style="cyan", overflow="fold"), (0, 0, 0, 2)))
@@ -78,6 +78,17 @@ class HelpPages:
         left_out = sum(len(panel.entries) for panel in others)
         if self.short and left_out:
             console.print(f"{left_out} more options: {self._command} --help", highlight=False)
+
+
+def examples_in(text: str) -> list[str]:
+    """The commands that a description gives as examples.
+
+    Example:
+        >>> examples_in("Draw.\n\nExamples: `variform draw a`, `variform draw b`\n\nArgs:")
+        ['variform draw a', 'variform draw b']
+    """
+    examples = _EXAMPLES.search(text)
+    return re.findall(r"`([^`]+)`", examples[1].replace("\n", " ")) if examples else []
 
 
 def _common_first(panels: list[HelpPanel]) -> list[HelpPanel]:
@@ -108,7 +119,7 @@ def _plain(entry: HelpEntry) -> HelpEntry:
 
 def _first_clause(entry: HelpEntry) -> HelpEntry:
     """An option with the first clause of what is said of it."""
-    clause = re.split(r"[;:.] ", _markup(entry.description))[0].rstrip(" .\n")
+    clause = re.split(r"(?<!\.)[;:.] ", _markup(entry.description))[0].rstrip(" .\n")
     return entry.copy(description=InlineText.from_format(clause, format="markdown"))
 
 

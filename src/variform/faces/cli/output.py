@@ -14,7 +14,7 @@ from rich.text import Text
 from variform.config.drawing import DrawingConfig
 from variform.config.options import in_options
 from variform.config.words import counted
-from variform.system.files import to_json
+from variform.system.files import require_empty, require_new, to_json
 from variform.system.locks import held
 from variform.system.terminal import console, discard
 
@@ -218,11 +218,22 @@ def datasets_of(run: "Run", source: str | None) -> list[Any]:
     return [read_rows(source, schema, run.config.data)]
 
 
-def default_output(run: "Run", name: str) -> Path:
-    """A default output in the run's folder: a folder of images, or a table."""
+def new_output(run: "Run", out: Path | None, name: str) -> Path:
+    """Where output goes, by default in the run's folder as a folder of images or a table.
+
+    What is there already is refused here, before anything is computed; drawings, whose files are named by their number,
+    are refused where they are written.
+    """
+    from variform.export.drawings import DRAWINGS
+
     schema = run.vae.schema
     assert schema is not None
-    return run.folder / (name if schema.kind == "image" else f"{name}.csv")
+    path = out or run.folder / (name if schema.kind == "image" else f"{name}.csv")
+    if not path.suffix:
+        require_empty(path)
+    elif path.suffix not in DRAWINGS:
+        require_new(path)
+    return path
 
 
 def write_output(

@@ -45,7 +45,7 @@ def demo(
     overwrite: Annotated[bool, Flag] = False,
     open: Annotated[bool, Flag] = False,
 ) -> None:
-    """Train on 1,797 real handwritten digits and write a report: the quickest way to see everything.
+    """Train on 2,000 pictures of brackets and write a report: the quickest way to see everything.
 
     Examples: `variform demo`, `variform demo --open`
 
@@ -55,11 +55,12 @@ def demo(
         open: Open the report in the browser at the end; without a display it says where it lies.
     """
     config = RunConfig(
-        source="digits",
-        model=ModelConfig(latent_dim=2, likelihood="gaussian", hidden=(256, 128)),
+        source="brackets",
+        model=ModelConfig(latent_dim=4, likelihood="bernoulli", hidden=(256, 128)),
         train=TrainConfig(
-            epochs=150, batch_size=128, learning_rate=2e-3, schedule="cosine", warmup=600
+            epochs=40, batch_size=64, learning_rate=3e-3, schedule="cosine", compile="off"
         ),
+        evaluation=EvaluationConfig(refine=50, nll_samples=100),
     )
     _train(config, out, overwrite=overwrite)
     if open:
@@ -96,7 +97,8 @@ def train(
     Args:
         source: A table (.csv, .tsv, .xlsx, .ods, .parquet, .feather, .jsonl), an array (.npy, .npz, IDX, HDF5, .mat,
             .safetensors), packed or not (.gz, .bz2, .xz, .zst), a folder of images or of .npy
-            files, a folder in the MNIST layout, or built-in: `digits`, `sprites`, or `sprites:20000` for that many.
+            files, a folder in the MNIST layout, or what is built in: `digits`,
+            `brackets`, `sprites`, or `sprites:20000` for that many.
         out: Folder of the run; by default runs/ and the name of the source.
         config: Take the options from this TOML file, such as a run's config.toml; options given here go first.
         resume: Go on with the interrupted run in this folder, with its own options; with more --epochs also with a
@@ -146,7 +148,7 @@ def train(
     source = source or (config_file(config).source if config else None)
     if source is None:
         raise ValueError(
-            "train needs data; got none. Name a file, a folder, `digits` or `sprites`, for example: variform demo."
+            "train needs data; got none. Name a file, a folder, `digits` or `brackets`, for example: variform demo."
         )
     before = config_file(config) if config else RunConfig()
     whole = RunConfig(
@@ -196,7 +198,7 @@ def latent_dim(
     source = source or (config_file(config).source if config else None)
     if source is None:
         raise ValueError(
-            "a study needs data; got none. Name a file, a folder, `digits` or `sprites`."
+            "a study needs data; got none. Name a file, a folder, `digits` or `brackets`."
         )
     _require_source(source)
     from variform.runs import studies
