@@ -24,7 +24,7 @@ from variform.data.schema import Schema
 from variform.evaluation import exploration
 from variform.export import reader
 from variform.export.inspection import inspect
-from variform.export.lowering import Program, Step, lower_decoder, lower_encoder
+from variform.export.lowering import Program, Step, knows_spread, lower_decoder, lower_encoder
 from variform.export.model_file import save
 from variform.model.vae import VAE, evaluating
 from variform.system.draws import seeded
@@ -89,7 +89,7 @@ def _write_onnx(vae: VAE, folder: Path) -> None:
         if context is not None:
             inputs["context"] = context
         results = onnx.answers(graphs[part], inputs)
-        return np.stack(results, 1) if part == "encoder" else results[0]
+        return np.stack(results, 1) if part == "encoder" else np.concatenate(results, 1)
 
     _require_agreement(vae, ask, "ONNX")
     for name, graph in graphs.items():
@@ -100,7 +100,8 @@ def _write_onnx(vae: VAE, folder: Path) -> None:
 
 
 def _write_numpy(vae: VAE, folder: Path) -> None:
-    programs = {"encoder": lower_encoder(vae), "decoder": lower_decoder(vae)}
+    has_spread = knows_spread(vae)
+    programs = {"encoder": lower_encoder(vae), "decoder": lower_decoder(vae, spread=has_spread)}
     examples = _examples(vae, _BATCHES[-1])
     model: dict[str, Array] = {}
     about: dict[str, Any] = {"variform": __version__, **_described(vae)}
@@ -111,6 +112,7 @@ def _write_numpy(vae: VAE, folder: Path) -> None:
             "out_shape": program.out_shape,
             "steps": [_plain(step, part, program, model) for step in program.steps],
         }
+        about[part] |= {"parts": 1 + has_spread} if part == "decoder" else {}
         points, context, wanted = examples[part]
         if context is None:
             context = np.zeros((len(points), 0))
@@ -175,7 +177,7 @@ def _plain_convolution(step: Step, name: str, program: Program, model: dict[str,
 
 
 def reader_for(about: dict[str, Any]) -> str:
-    """The text of `reader`, without the steps and functions that a model does not use; at most 40 lines.
+    """The text of `reader`, without the steps and functions that a model does not use; at most 48 lines.
 
     That is why `reader` is dense, one step a line, as no other file here: it goes out with a model, and whoever gets it
     can look at all of its arithmetic on one page.
@@ -185,14 +187,17 @@ def reader_for(about: dict[str, Any]) -> str:
     """
     used = set(_words(about["encoder"]["steps"] + about["decoder"]["steps"]))
     helpers = {
-        "planes": "context",
-        "softmax": "mean",
-        "convolve": "convolve",
-        "normalise": "normalise",
-        "continuous_bernoulli": "continuous-bernoulli",
-        "logistic": "logistic",
+        "planes": {"context"},
+        "softmax": {"mean", "variance"},
+        "convolve": {"convolve"},
+        "normalise": {"normalise"},
+        "continuous_bernoulli": {"continuous-bernoulli"},
+        "continuous_bernoulli_variance": {"continuous-bernoulli-variance"},
+        "variance": {"variance"},
+        "logistic": {"logistic"},
+        "logistic_variance": {"logistic-variance"},
     }
-    unused = {name for name, op in helpers.items() if op not in used}
+    unused = {name for name, ops in helpers.items() if not ops & used}
     unused |= set() if "gelu" in used else {"math"}
 
     def packed(match: re.Match[str]) -> str:
@@ -237,9 +242,9 @@ def _require_agreement(vae: VAE, ask: Ask, form: str) -> None:
     for rows in _BATCHES:
         for part, (given, context, wanted) in _examples(vae, rows).items():
             answer = ask(part, given, context)
-            if answer.shape != wanted.shape or not _agrees(
-                answer, wanted, vae.schema if part == "decoder" else None
-            ):
+            parts = 1 + knows_spread(vae) if part == "decoder" else 1
+            schema = vae.schema if part == "decoder" else None
+            if not _all_agree(answer, wanted, schema, parts):
                 error = (
                     f"{np.abs(answer - wanted).max():.3g}"
                     if answer.shape == wanted.shape
@@ -249,6 +254,14 @@ def _require_agreement(vae: VAE, ask: Ask, form: str) -> None:
                     f"the {part} in {form} must answer as in torch; it differs by {error}. Nothing is written. "
                     "Use `to='safetensors'`."
                 )
+
+
+def _all_agree(answer: Array, wanted: Array, schema: Schema | None, parts: int) -> bool:
+    """Whether results that stand side by side along axis 1 all do."""
+    if answer.shape != wanted.shape:
+        return False
+    pairs = zip(np.split(answer, parts, 1), np.split(wanted, parts, 1), strict=True)
+    return all(_agrees(found, expected, schema) for found, expected in pairs)
 
 
 def _agrees(answer: Array, wanted: Array, schema: Schema | None) -> bool:
@@ -282,10 +295,12 @@ def _examples(vae: VAE, rows: int) -> dict[str, tuple[Array, Array | None, Array
         x = torch.from_numpy(exploration.decode(vae, z.numpy(), context=context))
         seen = x.where(torch.rand(x.shape) > 0.2, torch.nan) if vae.schema.gaps else x
         law = vae.encode(_seen(vae.schema, seen), context)
+        std = vae.decode(z, context).stddev.numpy() * vae.schema.per_value(vae.schema.scale).numpy()
+    results = [x.numpy(), std.astype(x.numpy().dtype)] if knows_spread(vae) else [x.numpy()]
     moments = torch.stack([law.mean, law.stddev], 1)
     contexts = None if context is None else context.numpy()
     return {
-        "decoder": (z.numpy(), contexts, x.numpy()),
+        "decoder": (z.numpy(), contexts, np.concatenate(results, 1)),
         "encoder": (seen.numpy(), contexts, moments.numpy()),
     }
 

@@ -494,6 +494,19 @@ def _steps_of(likelihood: Likelihood, fact: str) -> list[Step]:
     return steps
 
 
+def knows_spread(vae: VAE) -> bool:
+    """Whether the likelihood states the steps of its standard deviation, which one of the user's own need not.
+
+    Args:
+        vae: The model.
+    """
+    try:
+        _steps_of(vae.likelihood, "spread_steps")
+    except ValueError:
+        return False
+    return True
+
+
 def _spread(branch: _Lowering, vae: VAE, *, single: bool) -> None:
     """The standard deviation of every value under p(x|z), in the data's own units."""
     branch.follow(_steps_of(vae.likelihood, "spread_steps"))

@@ -10,7 +10,7 @@ import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
 from variform.config.toml import to_dict
-from variform.export.lowering import Program, Step, lower_decoder, lower_encoder
+from variform.export.lowering import Program, Step, knows_spread, lower_decoder, lower_encoder
 from variform.model.vae import VAE
 from variform.version import __version__
 
@@ -23,10 +23,11 @@ _OPSET, _IR = 17, 8  # of 2022: programs that are not the newest read them too
 def to_onnx(vae: VAE) -> dict[str, onnx.ModelProto]:
     """The encoder and the decoder as ONNX graphs in the data's own units.
 
-    encoder: x (batch, *event) to mean and std of q(z|x), (batch, latent_dim). decoder: z (batch, latent_dim) to x, the
-    mean of p(x|z). Those of a conditional model take a `context` (batch, context_dim) too. All numbers are float32,
-    but for x of data so far from zero that float32 does not tell them apart, which is float64. The batch has any size,
-    and preprocessing is in the graph. Metadata say what the columns, bounds and contexts are.
+    encoder: x (batch, *event) to mean and std of q(z|x), (batch, latent_dim). decoder: z (batch, latent_dim) to x,
+    the mean of p(x|z), and std, its standard deviation, where the likelihood states one. Those of a conditional model
+    take a `context` (batch, context_dim) too. All numbers are float32, but for x and std of data so far from zero
+    that float32 does not tell them apart, which are float64. The batch has any size, and preprocessing is in the
+    graph. Metadata say what the columns, bounds and contexts are.
 
     Args:
         vae: A VAE made by `build_vae`.
@@ -51,10 +52,11 @@ def to_onnx(vae: VAE) -> dict[str, onnx.ModelProto]:
         "high": json.dumps(vae.schema.high),
         "context": json.dumps(schema["conditions"]),
     }
-    encoder, decoder = lower_encoder(vae), lower_decoder(vae)
+    results = ("x", "std") if knows_spread(vae) else ("x",)
+    encoder, decoder = lower_encoder(vae), lower_decoder(vae, spread=len(results) > 1)
     return {
         "encoder": _graph(encoder, "encoder", "x", ("mean", "std"), metadata),
-        "decoder": _graph(decoder, "decoder", "z", ("x",), metadata),
+        "decoder": _graph(decoder, "decoder", "z", results, metadata),
     }
 
 
@@ -63,16 +65,15 @@ def _graph(
 ) -> onnx.ModelProto:
     writer = _Writer(program)
     last = writer.steps(program.steps, source, 1 + len(program.in_shape))
-    shape = program.out_shape
-    if len(results) > 1:  # side by side along axis 1
-        shape = program.out_shape[1:]
-        writer.node("Split", last, outputs=[f"{result}_rows" for result in results], axis=1)
-        for result in results:
-            writer.node(
-                "Squeeze", f"{result}_rows", writer.constant(np.array([1])), outputs=[result]
-            )
-    else:
-        writer.node("Reshape", last, writer.constant(np.array([0, *shape])), outputs=[results[0]])
+    count, *rest = program.out_shape  # results are side by side along axis 1
+    parts = [last]
+    if len(results) > 1:
+        whole = writer.node("Reshape", last, writer.constant(np.array([0, count, *rest])))
+        parts = [f"{result}_rows" for result in results]
+        writer.node("Split", whole, outputs=parts, axis=1)
+    shape = (count // len(results), *rest) if name == "decoder" else (*rest,)
+    for part, result in zip(parts, results, strict=True):
+        writer.node("Reshape", part, writer.constant(np.array([0, *shape])), outputs=[result])
     inputs = [_tensor(source, program.in_shape, program.in_type)]
     if program.context_dim:
         inputs.append(_tensor("context", (program.context_dim,)))
@@ -118,6 +119,12 @@ class _Writer:
         dtype = np.int64 if array.dtype.kind == "i" else np.float32
         self.initializers.append(numpy_helper.from_array(np.asarray(array, dtype, order="C"), name))
         return name
+
+    def halves(self, h: str) -> list[str]:
+        """The two halves of h along axis 1."""
+        parts = [f"h{len(self.nodes)}_{half}" for half in ("first", "second")]
+        self.node("Split", h, outputs=parts, axis=1)
+        return parts
 
     def array(self, name: str) -> str:
         """One of the program's arrays, written when it is first used."""
@@ -187,8 +194,7 @@ class _Writer:
         return self.node("Where", is_near, series, formula)
 
     def _gate(self, step: Step, h: str, rank: int) -> str:
-        first, second = f"{h}_first", f"{h}_second"
-        self.node("Split", h, outputs=[first, second], axis=1)
+        first, second = self.halves(h)
         return self.node("Mul", first, self.node("Sigmoid", second))
 
     def _normalise(self, step: Step, h: str, rank: int) -> str:
@@ -282,8 +288,7 @@ class _Writer:
     def _distances_of_logistic(self, step: Step, h: str, rank: int) -> str:
         """How far the location lies above each edge between levels, in scales."""
         count = step["count"]
-        location, log_scale = f"{h}_location", f"{h}_log_scale"
-        self.node("Split", h, outputs=[location, log_scale], axis=1)
+        location, log_scale = self.halves(h)
         ends_of_location = [self.constant(end) for end in step["locations"]]
         ends_of_log_scale = [self.constant(end) for end in step["log_scales"]]
         middle = self.node("Clip", self.node("Sigmoid", location), *ends_of_location)

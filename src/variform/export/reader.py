@@ -1,4 +1,4 @@
-"""A model of variform: model = dict(np.load("model.npz")); x = decode(model, z); mean, std = encode(model, x)."""
+"""A model of variform, model = dict(np.load("model.npz")): decode, spread (standard deviations), encode."""
 
 import json
 import math
@@ -30,6 +30,7 @@ STEPS = {
     "convolve": lambda s, h, c: convolve(s, h),
     "map": lambda s, h, c: FUNCTIONS[s["function"]](h),
     "continuous-bernoulli": lambda s, h, c: continuous_bernoulli(h, s["near"], s["series"]),
+    "continuous-bernoulli-variance": lambda s, h, c: continuous_bernoulli_variance(abs(h), s["near"], s["series"]),
     "gate": lambda s, h, c: np.split(h, 2, 1)[0] * (1 + np.tanh(np.split(h, 2, 1)[1] / 2)) / 2,
     "normalise": lambda s, h, c: normalise(h, s["eps"], tuple(range(1, h.ndim))) * s["weight"] + s["bias"],
     "add": lambda s, h, c: h + s["value"],
@@ -44,6 +45,8 @@ STEPS = {
     "concatenate": lambda s, h, c: np.concatenate([run(steps, h, c, s["model"]) for steps in s["branches"]], 1),
     "likeliest": lambda s, h, c: h.argmax(1),
     "mean": lambda s, h, c: np.tensordot(softmax(h), np.linspace(0, 1, h.shape[1]), (1, 0)),
+    "variance": lambda s, h, c: variance(softmax(h), np.linspace(0, 1, h.shape[1]).reshape(-1, *[1] * (h.ndim - 2))),
+    "logistic-variance": lambda s, h, c: logistic_variance(s, *np.moveaxis(h, 1, 0)),
     "logistic": lambda s, h, c: logistic(s["count"], s["locations"], s["log_scales"], *np.moveaxis(h, 1, 0)),
 }
 
@@ -65,6 +68,17 @@ def normalise(h, eps, axes):
 def continuous_bernoulli(h, near, series):
     return np.where(abs(h) < near, np.polyval(series[::-1], h), 1 / (1 - np.exp(-h)) - 1 / h)
 
+def continuous_bernoulli_variance(h, near, series):
+    return np.where(h < near, np.polyval(series[::-1], h), h**-2 - np.exp(-h) / np.expm1(-h) ** 2)
+
+def variance(share, values):
+    return (share * (values - (share * values).sum(1, keepdims=True)) ** 2).sum(1)
+
+def logistic_variance(s, place, log_scale):
+    place, scale = np.clip((1 + np.tanh(place / 2)) / 2, *s["locations"]), np.exp(np.clip(log_scale, *s["log_scales"]))
+    above = np.stack([(1 + np.tanh((place - k / s["count"]) / scale / 2)) / 2 for k in range(1, s["count"])])
+    return (above * (2 * np.cumsum(1 - above, 0) - (1 - above))).sum(0) / (s["count"] - 1) ** 2
+
 def logistic(n, places, log_scales, place, log_scale):
     place, scale = np.clip((1 + np.tanh(place / 2)) / 2, *places), np.exp(np.clip(log_scale, *log_scales))
     return np.mean([(1 + np.tanh((place - k / n) / scale / 2)) / 2 for k in range(1, n)], 0)
@@ -84,7 +98,9 @@ def answer(model, part, h, context):
         return run(facts["steps"], h, c, model).reshape(len(h), *facts["out_shape"])
 
 def about(model): return json.loads(model["about"].tobytes())
-def decode(model, z, context=None): return answer(model, "decoder", z, context)
+def parts(model, z, context): return np.split(answer(model, "decoder", z, context), about(model)["decoder"]["parts"], 1)
+def decode(model, z, context=None): return parts(model, z, context)[0]
+def spread(model, z, context=None): return parts(model, z, context)[1]
 def encode(model, x, context=None): return np.moveaxis(answer(model, "encoder", x, context), 1, 0)
 
 if __name__ == "__main__":
