@@ -18,6 +18,7 @@ from torch import nn
 
 import variform
 from variform import Model, ModelConfig, build_vae, load, open_run, read, save, train
+from variform.evaluation.log_likelihood import score
 from variform.export.handover import hand_over
 from variform.export.inspection import inspect
 from variform.faces import cli
@@ -514,3 +515,31 @@ def test_a_decoder_without_steps_is_served_and_says_so(rows, nets, tmp_path):
         with pytest.raises(ValueError, match="Use the model in Python"):
             hand_over(run.vae, form, tmp_path / form)
         assert not (tmp_path / form).exists()
+
+
+# --- a VAE, a Model or a run --------------------------------------------------------------------------------------
+
+
+OBJECTIVES = [variform.ELBO, variform.IWAE, variform.PIWAE, variform.BetaTCVAE, variform.DIPVAE]
+OBJECTIVES += [variform.InfoVAE, variform.WAE, variform.FactorVAE, variform.Autoencoder]
+
+
+@pytest.mark.parametrize("kind", OBJECTIVES)
+def test_an_objective_takes_a_vae_a_model_or_a_run(kind, run):
+    options = {variform.BetaTCVAE: {"rows": 100}, variform.DIPVAE: {"kind": "i"}}.get(kind, {})
+    for around in (run.vae, run.model, run):
+        assert kind(around, **options).vae is run.vae
+
+
+def test_what_asks_a_model_takes_a_vae_a_model_or_a_run(run, tmp_path):
+    test = run.data().test
+    scores = [score(each, test, samples=5).log_px for each in (run.vae, run.model, run)]
+    assert torch.equal(scores[0], scores[1]) and torch.equal(scores[0], scores[2])
+    assert Model(run).vae is Model(run.model).vae is run.vae
+    for number, each in enumerate((run.vae, run.model, run)):
+        hand_over(each, "safetensors", tmp_path / str(number))
+        save(each, tmp_path / f"{number}.safetensors")
+    pages = [explore(run.vae).html, run.model.explore().html]
+    assert pages[0] == pages[1]
+    assert "made of the model in memory alone" in pages[0]
+    assert explore(run).html != pages[0]

@@ -25,7 +25,7 @@ from variform.evaluation.pareto import FEWEST_SAMPLES, Tail
 from variform.evaluation.refinement import refine as refined
 from variform.evaluation.standard_error import HIGH_K, Estimate
 from variform.model.importance import Weights, log_weights
-from variform.model.vae import VAE, evaluating
+from variform.model.vae import VAE, HasVAE, evaluating, vae_of
 from variform.system import draws, memory
 from variform.system.compiling import compiled
 from variform.system.memory import keep_freed
@@ -80,7 +80,7 @@ class Scores:
 
 @checked
 def score(
-    vae: VAE,
+    vae: VAE | HasVAE,
     data: Dataset,
     *,
     samples: Count,
@@ -97,7 +97,7 @@ def score(
     long evaluation are compiled.
 
     Args:
-        vae: The model; it is evaluated without dropout.
+        vae: The model, or a `Model` or a run that has it; it is evaluated without dropout.
         data: The rows.
         samples: k.
         refine: Before sampling, improve q(z|x) of every row by this many steps on its own ELBO, the decoder as it is;
@@ -121,6 +121,7 @@ def score(
         >>> bool((scores.ess <= 10).all())
         True
     """
+    vae = vae_of(vae)
     priors = {"prior": vae.prior}
     scores = _scores(
         vae, priors, data, samples, refine=refine, seed=seed, common=common, progress=progress

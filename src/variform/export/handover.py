@@ -26,7 +26,7 @@ from variform.export import reader
 from variform.export.inspection import inspect
 from variform.export.lowering import Program, Step, knows_spread, lower_decoder, lower_encoder
 from variform.export.model_file import save
-from variform.model.vae import VAE, evaluating
+from variform.model.vae import VAE, HasVAE, evaluating, vae_of
 from variform.system.draws import seeded
 from variform.system.extras import needing
 from variform.system.files import new_folder, write_json, write_text
@@ -42,14 +42,14 @@ _NAMES_OF_ARRAYS = ("weight", "bias", "value", "low", "high")
 
 
 @checked
-def hand_over(vae: VAE, form: Form, folder: str | os.PathLike[str]) -> list[Path]:
+def hand_over(vae: VAE | HasVAE, form: Form, folder: str | os.PathLike[str]) -> list[Path]:
     """Write a model into a new folder in a form that other programs read, whole or not at all.
 
     Encoder and decoder are in the data's own units. Their answers may differ from torch's in single precision by 1e-5
     of the range of the data, of latent points by 1e-5 of the largest.
 
     Args:
-        vae: A VAE made by `build_vae`.
+        vae: A VAE made by `build_vae`, or a `Model` or a run that has one.
         form: `onnx`, `numpy` or `safetensors`.
         folder: A folder that does not exist or is empty.
 
@@ -68,6 +68,12 @@ def hand_over(vae: VAE, form: Form, folder: str | os.PathLike[str]) -> list[Path
         >>> [path.name for path in hand_over(vae, "numpy", Path(tempfile.mkdtemp()) / "new")]
         ['model.npz', 'reader.py']
     """
+    vae = vae_of(vae)
+    if vae.config is None or vae.schema is None:
+        raise ValueError(
+            "what leaves variform must be a VAE made by build_vae; this one was put together by hand. Give what makes "
+            "its networks to build_vae, as `encoder` and `decoder`."
+        )
     write = {"onnx": _write_onnx, "numpy": _write_numpy, "safetensors": _write_safetensors}[form]
     with new_folder(folder) as temporary:
         write(vae, temporary)

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 import numpy as np
 import torch
@@ -22,8 +22,11 @@ from variform.evaluation import exploration, partial
 from variform.evaluation.log_likelihood import score
 from variform.export.model_file import load_vae, save
 from variform.model import fitted_priors
-from variform.model.vae import VAE
+from variform.model.vae import VAE, vae_of
 from variform.system.import_path import trusting
+
+if TYPE_CHECKING:
+    from variform.pages.explorer.page import Page
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Values = TypeVar("Values", Array, Tensor)
@@ -43,7 +46,7 @@ class Model:
     A table's categories are their numbers in `schema.categories`; where the model takes gaps, NaN is one.
 
     Args:
-        vae: A VAE made by `build_vae`, or by hand with its `schema` set, whose laws and networks it stays.
+        vae: A VAE made by `build_vae`, or by hand with its `schema` set, whose laws and networks it stays; or a run.
 
     Raises:
         ValueError: for a VAE that does not know its data.
@@ -60,6 +63,7 @@ class Model:
     vae: VAE
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "vae", vae_of(self.vae))
         if self.vae.schema is None:
             raise ValueError(
                 "a model must know its data; this VAE was put together by hand. Set its `schema` to that of the data, "
@@ -265,6 +269,19 @@ class Model:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model to a file that `load` opens; see `variform.save`."""
         save(self.vae, path)
+
+    def explore(self, source: str | os.PathLike[str] | None = None) -> "Page":
+        """The explorer page of the model alone, which shows itself in a notebook; `save` of the page writes it.
+
+        Args:
+            source: Data on the map, which the model must know how to read; by default draws of the model.
+
+        Raises:
+            ValueError: as `variform.explore`.
+        """
+        from variform.runs.explorer import explore  # what draws pages takes long to import
+
+        return explore(self, source=None if source is None else os.fspath(source))
 
     @checked
     def complete(

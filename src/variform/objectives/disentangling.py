@@ -11,7 +11,7 @@ from variform.config.checks import Count, checked
 from variform.distributions.gaussian import DiagonalGaussian, FullGaussian
 from variform.distributions.law import Law
 from variform.model.networks import MLP
-from variform.model.vae import VAE
+from variform.model.vae import VAE, HasVAE
 from variform.objectives.elbo import ELBO
 from variform.objectives.objective import KL, Objective, Terms, require_gaussian
 from variform.objectives.schedules import Schedule
@@ -62,7 +62,7 @@ class BetaTCVAE(Objective):
     @checked
     def __init__(
         self,
-        vae: VAE,
+        vae: VAE | HasVAE,
         *,
         rows: Count,
         samples: Count = 1,
@@ -71,7 +71,7 @@ class BetaTCVAE(Objective):
         gamma: float = 1.0,
     ) -> None:
         super().__init__(vae, beta=beta)
-        require_gaussian(vae, "beta-tc")
+        require_gaussian(self.vae, "beta-tc")
         self.rows, self.samples, self.alpha, self.gamma = rows, samples, alpha, gamma
 
     def settings(self) -> dict[str, Any]:
@@ -179,7 +179,7 @@ class DIPVAE(ELBO):
     @checked
     def __init__(
         self,
-        vae: VAE,
+        vae: VAE | HasVAE,
         *,
         kind: Literal["i", "ii"],
         penalty: float = 10.0,
@@ -189,7 +189,7 @@ class DIPVAE(ELBO):
         beta: float | Schedule = 1.0,
     ) -> None:
         super().__init__(vae, samples=samples, kl=kl, beta=beta)
-        require_gaussian(vae, "DIP-VAE")
+        require_gaussian(self.vae, "DIP-VAE")
         self.kind, self.penalty = kind, penalty
         usual = {"i": 10, "ii": 1}[kind] * penalty
         self.penalty_diagonal = usual if penalty_diagonal is None else penalty_diagonal
@@ -264,7 +264,7 @@ class FactorVAE(ELBO):
     @checked
     def __init__(
         self,
-        vae: VAE,
+        vae: VAE | HasVAE,
         *,
         gamma: float = 10.0,
         discriminator: tuple[int, ...] = (1000,) * 6,
@@ -276,7 +276,7 @@ class FactorVAE(ELBO):
         super().__init__(vae, samples=samples, kl=kl, beta=beta)
         with draws.seeded(seed):
             self.auxiliary = MLP(
-                (vae.latent_dim,), (1,), hidden=discriminator, activation="leaky-relu"
+                (self.vae.latent_dim,), (1,), hidden=discriminator, activation="leaky-relu"
             )
         self.auxiliary_options = {"lr": 1e-4, "betas": (0.5, 0.9)}
         self.gamma, self.couples_rows = gamma, True

@@ -13,7 +13,7 @@ from variform.distributions.kl import (
     splits_into_dimensions,
 )
 from variform.distributions.law import Law
-from variform.model.vae import VAE
+from variform.model.vae import VAE, HasVAE
 from variform.objectives.objective import KL, Objective, Terms, laws_of
 from variform.objectives.schedules import Schedule
 
@@ -65,7 +65,7 @@ class ELBO(Objective):
     @checked
     def __init__(
         self,
-        vae: VAE,
+        vae: VAE | HasVAE,
         *,
         samples: Count = 1,
         kl: KL = "auto",
@@ -80,16 +80,17 @@ class ELBO(Objective):
                 f"`free_bits` need the KL of each latent in closed form and no capacity; got "
                 f"`free_bits={free_bits}`, `kl={kl!r}` and `capacity={capacity}`. Use one of them."
             )
-        q, p = laws_of(vae)
+        q, p = laws_of(self.vae)
         if kl == "closed-form" and not has_closed_form_kl(q, p):
             raise ValueError(
                 f"`kl='closed-form'` needs a Gaussian posterior and a Gaussian prior; got "
-                f"{type(vae.posterior).__name__} and {type(vae.prior).__name__}. Use `kl='auto'` or `kl='monte-carlo'`."
+                f"{type(self.vae.posterior).__name__} and {type(self.vae.prior).__name__}. Use `kl='auto'` or "
+                "`kl='monte-carlo'`."
             )
         if free_bits and not splits_into_dimensions(q, p):
             raise ValueError(
-                f"`free_bits` need a diagonal posterior and prior; got {type(vae.posterior).__name__} and "
-                f"{type(vae.prior).__name__}. Use others, or leave `free_bits` out."
+                f"`free_bits` need a diagonal posterior and prior; got {type(self.vae.posterior).__name__} and "
+                f"{type(self.vae.prior).__name__}. Use others, or leave `free_bits` out."
             )
         self.samples, self.kl, self.free_bits, self.gamma = samples, kl, free_bits, gamma
         self.capacity: Schedule | None = (

@@ -9,7 +9,7 @@ from torch import Tensor
 from variform.config.checks import Count, Share, checked
 from variform.distributions.law import Law
 from variform.model.importance import Weights, log_weights, weights_of
-from variform.model.vae import VAE
+from variform.model.vae import VAE, HasVAE
 from variform.objectives.objective import Objective, Terms, require_own_variance
 
 Gradient = Literal["plain", "stl", "dreg"]
@@ -85,7 +85,7 @@ class IWAE(Objective):
     @checked
     def __init__(
         self,
-        vae: VAE,
+        vae: VAE | HasVAE,
         *,
         samples: Count = 5,
         groups: Count = 1,
@@ -93,7 +93,7 @@ class IWAE(Objective):
         gradient: Gradient = "plain",
     ) -> None:
         super().__init__(vae)
-        require_own_variance(vae, type(self).__name__)
+        require_own_variance(self.vae, type(self).__name__)
         self.samples = samples
         self.groups = groups
         self.elbo_share = elbo_share
@@ -156,7 +156,12 @@ class PIWAE(IWAE):
 
     @checked
     def __init__(
-        self, vae: VAE, *, samples: Count = 8, groups: Count = 8, gradient: Gradient = "plain"
+        self,
+        vae: VAE | HasVAE,
+        *,
+        samples: Count = 8,
+        groups: Count = 8,
+        gradient: Gradient = "plain",
     ) -> None:
         super().__init__(vae, samples=samples, groups=groups, gradient=gradient)
 

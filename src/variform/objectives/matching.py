@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from variform.config.checks import checked
-from variform.model.vae import VAE
+from variform.model.vae import VAE, HasVAE
 from variform.objectives.elbo import ELBO
 from variform.objectives.objective import KL, Objective, Terms, require_fixed_prior
 
@@ -91,7 +91,7 @@ class InfoVAE(ELBO):
     @checked
     def __init__(
         self,
-        vae: VAE,
+        vae: VAE | HasVAE,
         *,
         alpha: float = 0.0,
         penalty: float = 1000.0,
@@ -105,7 +105,7 @@ class InfoVAE(ELBO):
                 "example `alpha=0` and `penalty=1000`."
             )
         if alpha == 1:
-            require_fixed_prior(vae, "InfoVAE without a KL term")
+            require_fixed_prior(self.vae, "InfoVAE without a KL term")
         self.alpha, self.penalty = alpha, penalty
         self.couples_rows = True
 
@@ -153,10 +153,15 @@ class WAE(Objective):
 
     @checked
     def __init__(
-        self, vae: VAE, *, penalty: float = 10.0, deterministic: bool = True, samples: int = 1
+        self,
+        vae: VAE | HasVAE,
+        *,
+        penalty: float = 10.0,
+        deterministic: bool = True,
+        samples: int = 1,
     ) -> None:
         super().__init__(vae)
-        require_fixed_prior(vae, "WAE")
+        require_fixed_prior(self.vae, "WAE")
         if samples < 1 or (deterministic and samples > 1):
             raise ValueError(
                 f"`samples` must be 1, or more where z is drawn; got {samples}. Use 1."

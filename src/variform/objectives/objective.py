@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from variform.distributions.gaussian import DiagonalGaussian, FullGaussian
 from variform.distributions.law import Law
-from variform.model.vae import VAE, evaluating
+from variform.model.vae import VAE, HasVAE, evaluating, vae_of
 from variform.objectives.corruption import Corruption
 from variform.objectives.schedules import Schedule
 
@@ -43,7 +43,7 @@ class Objective(nn.Module):
     """What training minimises: a module that owns a VAE and maps a batch to `Terms`.
 
     Args:
-        vae: The VAE whose parameters are trained.
+        vae: The VAE whose parameters are trained, or a `Model` or a run that has it.
         beta: Weight of the KL term, a number or a function of the optimiser's step (see `warmup`).
     """
 
@@ -61,9 +61,9 @@ class Objective(nn.Module):
     corruption: Corruption | None
     """Noise on what the encoder sees in training, for denoising."""
 
-    def __init__(self, vae: VAE, *, beta: float | Schedule = 1.0) -> None:
+    def __init__(self, vae: VAE | HasVAE, *, beta: float | Schedule = 1.0) -> None:
         super().__init__()
-        self.vae = vae
+        self.vae = vae_of(vae)
         # Here and not in the class, where None would hide a module that is registered under the name.
         self.auxiliary = self.corruption = None
         self.beta: Schedule = beta if callable(beta) else lambda step: beta

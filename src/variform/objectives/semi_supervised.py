@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from variform.config.checks import checked
-from variform.model.vae import VAE
+from variform.model.vae import VAE, HasVAE
 from variform.objectives.elbo import ELBO
 from variform.objectives.objective import KL, Terms, require_own_variance
 from variform.objectives.schedules import Schedule
@@ -56,7 +56,7 @@ class SemiSupervised(ELBO):
     @checked
     def __init__(
         self,
-        vae: VAE,
+        vae: VAE | HasVAE,
         *,
         alpha: float = 10.0,
         samples: int = 1,
@@ -64,8 +64,8 @@ class SemiSupervised(ELBO):
         beta: float | Schedule = 1.0,
     ) -> None:
         super().__init__(vae, samples=samples, kl=kl, beta=beta)
-        require_own_variance(vae, "m2")
-        if vae.classifier is None:
+        require_own_variance(self.vae, "m2")
+        if self.vae.classifier is None:
             raise ValueError(
                 "objective m2 needs a model with a classifier; this one has none. Build it with classifier=True."
             )

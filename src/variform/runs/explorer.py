@@ -8,7 +8,7 @@ import torch
 
 from variform.config.checks import checked
 from variform.config.model import network_name, prior_name
-from variform.config.run import objective_name
+from variform.config.run import RunConfig, objective_name
 from variform.config.words import counted
 from variform.data.dataset import Dataset, Splits
 from variform.data.reading import read_rows
@@ -19,7 +19,7 @@ from variform.evaluation.latents import active_units
 from variform.evaluation.samplers import SAMPLERS
 from variform.evaluation.tables import numbers_table
 from variform.evaluation.verdict import placed
-from variform.model.vae import VAE
+from variform.model.vae import VAE, HasVAE, vae_of
 from variform.pages.explorer.contents import RowCount, draws, gather
 from variform.pages.explorer.page import Page
 from variform.pages.explorer.page import render as render_page
@@ -80,7 +80,9 @@ def _require_small(run: Run) -> None:
 
 
 def _place(run: Run) -> Path:
-    return run.path if isinstance(run, ModelFile) else run.folder
+    if not isinstance(run, ModelFile):
+        return run.folder
+    return run.path if run.path.is_file() else Path("FILE")  # that it is saved to
 
 
 def _embedded(run: Run) -> dict[str, Any]:
@@ -183,7 +185,7 @@ def write_explorer(
 
 @checked
 def explore(
-    run: Run | str | Path,
+    run: Run | VAE | HasVAE | str | Path,
     *,
     source: str | None = None,
     study: str | Path | None = None,
@@ -192,7 +194,8 @@ def explore(
     """The explorer page of a run, or of a model file alone, which shows itself in a notebook.
 
     Args:
-        run: A run, its folder, or a model file; of a file the map has draws of the model, where no data are named.
+        run: A run, its folder, a model file, or a VAE or a `Model`; without a run the map has draws of the model, where
+            no data are named.
         source: Data on the map instead of the run's own.
         study: Folder of a design study of the run's data, whose designs stand on the map and in a tab of their own.
         rows: As of `explorer_page`.
@@ -201,7 +204,7 @@ def explore(
         FileNotFoundError: when it is not the folder of a run with a model.
         ValueError: as `explorer_page`, and as `study_of`.
     """
-    opened = run if isinstance(run, Run) else open_run(run)
+    opened = _opened(run)
     if isinstance(opened, ModelFile):
         _require_small(opened)
         if study is not None:
@@ -219,7 +222,26 @@ def explore(
     )
 
 
+<<<<<<< HEAD
 def _contents_of_model(model: ModelFile, source: str | None, wanted: int | None) -> dict[str, Any]:
+=======
+def _opened(run: Run | VAE | HasVAE | str | Path) -> Run:
+    """A run, or a model alone, whichever way it comes."""
+    if isinstance(run, Run):
+        return run
+    if isinstance(run, str | Path):
+        return open_run(run)
+    vae = vae_of(run)
+    if vae.config is None or vae.schema is None:
+        raise ValueError(
+            "a page says how a model was built; this one was put together by hand. Give what makes its networks to "
+            "build_vae, as `encoder` and `decoder`."
+        )
+    return ModelFile(Path(), RunConfig(model=vae.config), vae, Path("the model in memory"))
+
+
+def _contents_of_model(model: ModelFile, source: str | None) -> dict[str, Any]:
+>>>>>>> 2fd58b4 (Six whole programs for newcomers, each asked by the suite for what it shows; every function that asks a model takes a VAE, a Model or a run)
     """What the page of a model file alone shows: rows that are named, or draws of the model."""
     schema = schema_of(model.vae)
     drawn = wanted or DRAWN
