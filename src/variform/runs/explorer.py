@@ -222,9 +222,6 @@ def explore(
     )
 
 
-<<<<<<< HEAD
-def _contents_of_model(model: ModelFile, source: str | None, wanted: int | None) -> dict[str, Any]:
-=======
 def _opened(run: Run | VAE | HasVAE | str | Path) -> Run:
     """A run, or a model alone, whichever way it comes."""
     if isinstance(run, Run):
@@ -240,8 +237,7 @@ def _opened(run: Run | VAE | HasVAE | str | Path) -> Run:
     return ModelFile(Path(), RunConfig(model=vae.config), vae, Path("the model in memory"))
 
 
-def _contents_of_model(model: ModelFile, source: str | None) -> dict[str, Any]:
->>>>>>> 2fd58b4 (Six whole programs for newcomers, each asked by the suite for what it shows; every function that asks a model takes a VAE, a Model or a run)
+def _contents_of_model(model: ModelFile, source: str | None, wanted: int | None) -> dict[str, Any]:
     """What the page of a model file alone shows: rows that are named, or draws of the model."""
     schema = schema_of(model.vae)
     drawn = wanted or DRAWN
