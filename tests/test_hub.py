@@ -8,13 +8,14 @@ import json
 import re
 import shutil
 import socket
+import sys
 import threading
 
 import numpy as np
 import pytest
 import torch
 
-from variform import load
+from variform import load, train
 from variform.config.data import DataConfig
 from variform.config.model import ModelConfig
 from variform.config.run import EvaluationConfig, RunConfig
@@ -22,6 +23,7 @@ from variform.config.training import TrainConfig
 from variform.faces import cli
 from variform.runs.folder import open_run
 from variform.runs.train import train_run
+from variform.system import import_path
 
 huggingface_hub = pytest.importorskip("huggingface_hub")
 yaml = pytest.importorskip("yaml")
@@ -196,6 +198,51 @@ def test_what_is_pushed_comes_back_and_answers_the_same(run, server, tmp_path, m
         "the revision must be one of" in capsys.readouterr().err
         and not (tmp_path / "other").exists()
     )
+
+
+def test_networks_of_ones_own_go_along_and_run_only_when_they_are_trusted(
+    server, tmp_path, monkeypatch, capsys
+):
+    source = tmp_path / "secret-place" / "nets.py"
+    source.parent.mkdir()
+    mark = source.with_name("mark")
+    source.write_text(
+        "from torch import nn\n"
+        f"with open({str(mark)!r}, 'a') as mark:\n    mark.write('x')\n"
+        "def decoder(in_shape, out_shape):\n    return nn.Linear(*in_shape, *out_shape)\n"
+    )
+    rows = np.random.default_rng(0).normal(size=(200, 3)).astype(np.float32)
+    options = {"likelihood": "gaussian-shared", "epochs": 2, "nll_samples": 3, "pictures": False}
+    own = train(
+        rows,
+        decoder=f"{source}:decoder",
+        latent_dim=2,
+        out=tmp_path / "run",
+        progress=False,
+        **options,
+    )
+    assert hub.push(own.folder, NAME)
+    everything = b"".join(server.hub["files"].values())
+    paths = (b"secret-place", str(tmp_path).encode())
+    assert [everything.count(path) for path in paths] == [1, 1]  # in the source itself
+    assert server.hub["files"]["decoder.py"].decode() == source.read_text()
+    card = server.hub["files"]["README.md"].decode()
+    assert "is run when the model is opened with `trust=True`" in card
+    assert hashlib.sha256(source.read_bytes()).hexdigest() in card
+    before = mark.read_text()
+    monkeypatch.chdir(tmp_path)
+    for memory in ("_loaded", "_trusted"):  # as in another process
+        monkeypatch.setattr(import_path, memory, type(getattr(import_path, memory))())
+    for name in [name for name in sys.modules if name.startswith("variform_own_")]:
+        monkeypatch.delitem(sys.modules, name)
+    source.unlink()
+    folder = hub.pull(NAME, tmp_path / "pulled")
+    assert mark.read_text() == before
+    with pytest.raises(ValueError, match=r"names code.*pulled/decoder.py"):
+        load(folder)
+    z = np.linspace(-1, 1, 6).reshape(3, 2)
+    assert np.array_equal(load(folder, trust=True).decode(z), own.model.decode(z))
+    assert mark.read_text() == before + "x"
 
 
 def test_the_card_says_what_the_model_is(run):

@@ -41,9 +41,8 @@ FILES = (
     "evaluation.json",
     "data.json",
     "README.md",
-    *COPIES,
 )
-"""What is fetched: these names and no others, whatever a repository lists."""
+"""What is fetched, with the code of own networks: these names and no others, whatever a repository lists."""
 
 _UNREACHABLE: tuple[type[BaseException], ...] = (
     errors.HfHubHTTPError.__mro__[1],
@@ -116,7 +115,7 @@ def pull(
     with new_folder(folder) as temporary:
         with _explained(name, api.endpoint), tempfile.TemporaryDirectory() as cache:
             info = api.model_info(name, revision=revision)
-            there = {item.rfilename for item in info.siblings or ()} & set(FILES)
+            there = {item.rfilename for item in info.siblings or ()} & {*FILES, *COPIES}
             if missing := {"model.safetensors", "config.toml"} - there:
                 raise ValueError(
                     f"a model of variform must have {' and '.join(sorted(missing))}; {name} has not. Choose another."
