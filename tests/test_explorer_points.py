@@ -11,11 +11,13 @@ import torch
 from matplotlib.path import Path as Outline
 from PIL import Image
 from scipy.spatial import KDTree
+from sklearn.manifold import trustworthiness
 from test_explorer import DRAWN, page_of, see, until
 from test_explorer_zoom import PRESS, SAID, STATE, page, places_of
 
 from variform import evaluate, read
-from variform.evaluation import exploration
+from variform.evaluation import embedding, exploration
+from variform.evaluation.embedding import embedded
 from variform.pages.explorer import contents
 
 assert page  # is a fixture
@@ -227,4 +229,50 @@ def test_without_a_pointer_pins_are_the_corners_of_a_selection(browser, page):
     inside = Outline(region).contains_points(places_of(browser, known["z"]))
     assert 0 < inside.sum() < 200
     assert browser.run(CHOSEN) == inside.astype(int).tolist()
+    assert browser.errors == []
+
+
+def test_a_picture_of_neighbours_keeps_them_and_is_seeded():
+    random = np.random.default_rng(3)
+    points = (random.normal(0, 4, (5, 6))[np.arange(400) % 5]) + random.normal(size=(400, 6))
+    places = embedded(points, seed=1)
+    np.testing.assert_allclose(places.std(0), 1, rtol=1e-5)
+    assert trustworthiness(points, places, n_neighbors=10) > 0.9  # at random about 0.5
+    np.testing.assert_array_equal(places, embedded(points, seed=1))
+    with pytest.raises(ValueError, match="at least 10 points; got 9"):
+        embedded(points[:9])
+
+
+def test_of_more_points_than_it_can_have_a_picture_has_some(monkeypatch):
+    monkeypatch.setattr(embedding, "MOST_ROWS", 40)
+    places = embedded(np.random.default_rng(0).normal(size=(100, 3)))
+    assert np.isfinite(places).all(1).sum() == 40 and np.isnan(places).all(1).sum() == 60
+
+
+def test_the_page_says_that_a_picture_is_no_distance_and_keys_walk_in_it(
+    browser, digits, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(embedding, "MOST_ROWS", 300)
+    vae, splits, _ = digits
+    path = tmp_path / "page.html"
+    page_of(vae, splits, embedding="tsne").save(path)
+    browser.open(path, "#plane=picture")
+    see(browser, "map")
+    text = browser.run("document.querySelector('#view').innerText")
+    assert "t-SNE is a picture, and no distance" in text and "It has 300 of 1,797 examples" in text
+    place = "variform.ready.then((app) => app.plane().place(app.state.z))"
+    start = browser.run(place)
+    press = "variform.ready.then((app) => app.arrows(new KeyboardEvent('keydown', { key: %r }), app.view.map))"
+    browser.run(press % "ArrowRight")
+    browser.run(DRAWN)
+    right = browser.run(place)
+    assert right[0] > start[0]
+    z = np.array(browser.run("variform.ready.then((app) => Array.from(app.state.z))"))
+    means = np.concatenate(
+        [exploration.encode(vae, part)[0] for part in (splits.train, splits.valid, splits.test)]
+    )
+    assert np.abs(means - z).max(1).min() < 1e-4  # an example
+    browser.run("variform.ready.then((app) => app.set({ plane: 'pca' }))")
+    browser.run(DRAWN)
+    assert "no distance" not in browser.run("document.querySelector('#view').innerText")
     assert browser.errors == []

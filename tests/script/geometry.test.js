@@ -8,6 +8,7 @@ import {
   Cloud,
   densityOf,
   distanceOf,
+  Picture,
   Plane,
   straightWay,
   wayAlongData,
@@ -121,4 +122,19 @@ test("draws follow their seed and N(0, 1)", () => {
     [...shuffled(50)].sort((a, b) => a - b),
     Array.from({ length: 50 }, (_, i) => i),
   );
+});
+
+test("in a picture of neighbours only examples have a place, and keys go from one to the next", () => {
+  const cloud = new Cloud(Float32Array.of(0, 0, 1, 0, 0, 1, 5, 5), 2);
+  const none = Number.NaN;
+  const picture = new Picture("t-SNE", Float32Array.of(10, 0, 20, 0, 10, 7, none, none), cloud);
+  assert.deepEqual(picture.place([0.9, 0.2]), [20, 0]);
+  assert.deepEqual(picture.place([4.9, 5]), [10, 7]); // the nearest that has one
+  assert.deepEqual([...picture.at([11, 5])], [0, 1]);
+  const z = cloud.point(0);
+  assert.deepEqual([...picture.beside(z, [1, 0], 1)], [1, 0]);
+  assert.deepEqual([...picture.beside(z, [0, 1], 1)], [0, 1]);
+  assert.deepEqual([...picture.beside(z, [-1, 0], 1)], [0, 0]);
+  const plane = Plane.ofLatents(2, 0, 1);
+  assert.deepEqual([...plane.beside(z, [0, 1], 0.5)], [0, 0.5]);
 });

@@ -22,6 +22,7 @@ NAMES = frozenset(
             "dims",
             "draw",
             "draws",
+            "embedding",
             "given",
             "held_out",
             "host",

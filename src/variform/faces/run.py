@@ -14,6 +14,7 @@ from variform.config.checks import Count, Natural, checked
 from variform.config.choices import ProgressStyle
 from variform.config.model import OWN_PARTS
 from variform.config.run import RunConfig, default_folder
+from variform.evaluation.embedding import EmbeddingName
 from variform.faces.model import Model
 from variform.model.own_networks import code_of, require_in_files
 from variform.pages.explorer.contents import RowCount
@@ -80,14 +81,21 @@ class Run(folder.Run):
         options: dict[str, Any] = {"samples": samples, "refine": refine, "seed": seed}
         return assess(self, self.data(), split=split, **options)
 
-    def explore(self, source: str | None = None, *, rows: RowCount | None = None) -> Page:
+    def explore(
+        self,
+        source: str | None = None,
+        *,
+        rows: RowCount | None = None,
+        embedding: EmbeddingName | None = None,
+    ) -> Page:
         """The explorer page, which shows itself in a notebook.
 
         Args:
             source: Data on the map instead of the run's own.
             rows: How many rows the map shows; by default as many as a small page has room for.
+            embedding: A picture of neighbours beside the planes of the map; without it there is none.
         """
-        return explore(self, source=source, rows=rows)
+        return explore(self, source=source, rows=rows, embedding=embedding)
 
     @checked
     def compare(

@@ -14,6 +14,7 @@ from variform.data.dataset import Dataset, Splits
 from variform.data.reading import read_rows
 from variform.data.schema import Schema
 from variform.design.comparison import Comparison
+from variform.evaluation.embedding import EmbeddingName
 from variform.evaluation.exploration import decode, encode, prior_points
 from variform.evaluation.latents import active_units
 from variform.evaluation.samplers import SAMPLERS
@@ -48,6 +49,7 @@ def explorer_page(
     source: str | None = None,
     study: Study | None = None,
     rows: RowCount | None = None,
+    embedding: EmbeddingName | None = None,
 ) -> Page:
     """The explorer page of a run, with its decoder inside.
 
@@ -58,6 +60,7 @@ def explorer_page(
         source: Data on the map instead of the run's own.
         study: A design study of these data, by what it is called.
         rows: How many rows the map shows; by default as many as a small page has room for.
+        embedding: A picture of neighbours beside the planes of the map; without it there is none.
 
     Raises:
         ValueError: for a decoder that is too large for a page, or of a kind that it cannot run, and for a study of
@@ -65,7 +68,9 @@ def explorer_page(
     """
     _require_small(run)
     decoder = _embedded(run)
-    contents = explorer_contents(run, splits, numbers, source=source, study=study, rows=rows)
+    contents = explorer_contents(
+        run, splits, numbers, source=source, study=study, rows=rows, embedding=embedding
+    )
     return render_page(contents, decoder)
 
 
@@ -97,21 +102,29 @@ def _embedded(run: Run) -> dict[str, Any]:
 
 
 @checked
-def served_page(run: Run, *, source: str | None = None, rows: RowCount | None = None) -> Page:
+def served_page(
+    run: Run,
+    *,
+    source: str | None = None,
+    rows: RowCount | None = None,
+    embedding: EmbeddingName | None = None,
+) -> Page:
     """The explorer page of a run, whose decoder is asked for by `POST decode`.
 
     Args:
         run: The run.
         source: Data on the map instead of the run's own.
-        rows: As of `explorer_page`.
+        rows, embedding: As of `explorer_page`.
 
     Raises:
         ValueError: for data that are not those of the run, or do not fit its model.
     """
     if isinstance(run, ModelFile):
-        contents = _contents_of_model(run, source, rows)
+        contents = _contents_of_model(run, source, rows, embedding)
     else:
-        contents = explorer_contents(run, run.data(), run.evaluation, source=source, rows=rows)
+        contents = explorer_contents(
+            run, run.data(), run.evaluation, source=source, rows=rows, embedding=embedding
+        )
     return render_page(contents, remote_payload(run.vae, "decode"), connect="'self'")
 
 
@@ -123,6 +136,7 @@ def explorer_contents(
     source: str | None = None,
     study: Study | None = None,
     rows: RowCount | None = None,
+    embedding: EmbeddingName | None = None,
 ) -> dict[str, Any]:
     """What the explorer page of a run shows, without a decoder; arguments as of `explorer_page`."""
     prior, seed = prior_name(run.config.model), run.config.train.seed
@@ -156,6 +170,7 @@ def explorer_contents(
         facts=facts,
         study=None if study is None else gather_study(study[1], study[0], seed=seed),
         count=rows,
+        embedding=embedding,
         seed=seed,
     )
 
@@ -190,6 +205,7 @@ def explore(
     source: str | None = None,
     study: str | Path | None = None,
     rows: RowCount | None = None,
+    embedding: EmbeddingName | None = None,
 ) -> Page:
     """The explorer page of a run, or of a model file alone, which shows itself in a notebook.
 
@@ -198,7 +214,7 @@ def explore(
             no data are named.
         source: Data on the map instead of the run's own.
         study: Folder of a design study of the run's data, whose designs stand on the map and in a tab of their own.
-        rows: As of `explorer_page`.
+        rows, embedding: As of `explorer_page`.
 
     Raises:
         FileNotFoundError: when it is not the folder of a run with a model.
@@ -211,14 +227,20 @@ def explore(
             raise ValueError(
                 "`study` must have the run that it searched, with its data; got a model file alone. Name the run."
             )
-        return render_page(_contents_of_model(opened, source, rows), _embedded(opened))
+        return render_page(_contents_of_model(opened, source, rows, embedding), _embedded(opened))
     splits = opened.data()
     looked_at = None
     if study is not None:
         folder = Path(study)
         looked_at = folder.resolve().name, study_of(opened, splits, folder)
     return explorer_page(
-        opened, splits, opened.evaluation, source=source, study=looked_at, rows=rows
+        opened,
+        splits,
+        opened.evaluation,
+        source=source,
+        study=looked_at,
+        rows=rows,
+        embedding=embedding,
     )
 
 
@@ -237,7 +259,9 @@ def _opened(run: Run | VAE | HasVAE | str | Path) -> Run:
     return ModelFile(Path(), RunConfig(model=vae.config), vae, Path("the model in memory"))
 
 
-def _contents_of_model(model: ModelFile, source: str | None, wanted: int | None) -> dict[str, Any]:
+def _contents_of_model(
+    model: ModelFile, source: str | None, wanted: int | None, embedding: EmbeddingName | None
+) -> dict[str, Any]:
     """What the page of a model file alone shows: rows that are named, or draws of the model."""
     schema = schema_of(model.vae)
     drawn = wanted or DRAWN
@@ -264,6 +288,7 @@ def _contents_of_model(model: ModelFile, source: str | None, wanted: int | None)
         laws=[draws(model.vae, f"the prior, {prior}")],
         facts=[("Model file", model.path.name), ("Rows", what), *_facts_of(model)],
         count=wanted,
+        embedding=embedding,
     )
     return contents | {"summary": f"{what}, {counted(model.vae.latent_dim, 'latent dimension')}"}
 

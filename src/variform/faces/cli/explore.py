@@ -16,6 +16,7 @@ def explore(
     data: Annotated[str | None, Option] = None,
     study: Annotated[Path | None, Option] = None,
     rows: Annotated[int | None, Option] = None,
+    embedding: Annotated[Literal["tsne"] | None, Option] = None,
     out: Annotated[Path | None, Option] = None,
 ) -> None:
     """Write the explorer: one HTML page that opens without a server and decodes in the browser.
@@ -33,6 +34,8 @@ def explore(
         study: Folder of a study that `variform design` wrote of the run's data: its designs on the map, and beside each
             other in a tab.
         rows: How many rows the map shows, up to 100000; by default as many as a small page has room for.
+        embedding: A picture of neighbours beside the planes of the map, of up to 5000 rows: t-SNE, whose distances mean
+            nothing.
         out: A new .html file; by default explorer.html in the run's folder, which is written anew; of a model file a
             new .html file beside it.
     """
@@ -46,7 +49,9 @@ def explore(
     if is_new:
         require_new(path)
     with writing_into(run, out):
-        page = explorer.explore(opened_run(run), source=data, study=study, rows=rows)
+        page = explorer.explore(
+            opened_run(run), source=data, study=study, rows=rows, embedding=embedding
+        )
         write_text(path, page.html, new=is_new)
     say(f"Explorer, {len(page.html) / 1e6:.1f} MB: {path}")
 
@@ -57,6 +62,7 @@ def serve(
     *,
     data: Annotated[str | None, Option] = None,
     rows: Annotated[int | None, Option] = None,
+    embedding: Annotated[Literal["tsne"] | None, Option] = None,
     host: Annotated[str, Option] = "127.0.0.1",
     port: Annotated[int, Option] = 8000,
 ) -> None:
@@ -70,7 +76,7 @@ def serve(
     Args:
         run: Folder of a run, or a model file alone, as for `variform explore`.
         data: Rows on the map instead of the run's own, in the same shape.
-        rows: As for `variform explore`.
+        rows, embedding: As for `variform explore`.
         host: The address to listen at; who reaches it can use page and model. The default is this computer alone.
         port: The port to listen at; 0 takes any that is free.
     """
@@ -86,7 +92,7 @@ def serve(
         say(f"Explorer: {url}\nFor programs: {url}docs (stop with Ctrl-C)")
 
     opened = opened_run(run)
-    page = served_page(opened, source=data, rows=rows)
+    page = served_page(opened, source=data, rows=rows, embedding=embedding)
     app = application(Model(opened.vae), page=page.html, names=(host,))
     serve(app, host=host, port=port, started=started)
 

@@ -28,6 +28,7 @@ from variform.data.schema import Ends, Schema
 from variform.data.sources import sprites
 from variform.distributions.gaussian import StandardNormal
 from variform.evaluation import exploration
+from variform.evaluation.embedding import EMBEDDINGS, EmbeddingName, embedded
 from variform.evaluation.log_likelihood import squared_error
 from variform.evaluation.verdict import is_collapsed
 from variform.model.vae import VAE, evaluating
@@ -117,6 +118,7 @@ def gather(
     facts: Sequence[tuple[str, str]] = (),
     study: dict[str, Any] | None = None,
     count: RowCount | None = None,
+    embedding: EmbeddingName | None = None,
     seed: int = 0,
 ) -> dict[str, Any]:
     """Everything on the page but the decoder.
@@ -133,6 +135,7 @@ def gather(
         study: What `study.gather_study` gives of a design study.
         count: How many rows the map shows; by default as many as the page has room for with a picture or with the
             values of each, up to `USUAL_ROWS`.
+        embedding: A picture of neighbours beside the planes of the map.
         seed: Seed of the draw of rows, where there are too many.
     """
     schema = splits.schema
@@ -145,6 +148,7 @@ def gather(
         "collapsed": is_collapsed(numbers),
         "latents": _latents(vae, means, numbers, prior),
         "plane": _plane(means),
+        "embedding": _embedded(means, embedding, seed),
         "rows": rows,
         "conditions": _conditions(splits.train),
         "occupancy": schema.occupancy and schema.occupancy.to_dict(),
@@ -703,6 +707,15 @@ def _plane(means: Array) -> dict[str, Any] | None:
         "axes": plane.axes.tolist(),
         "shares": plane.shares.tolist(),
     }
+
+
+def _embedded(means: Array, kind: EmbeddingName | None, seed: int) -> dict[str, Any] | None:
+    """A picture of neighbours among the rows: its name, where they stand, and how many have a place."""
+    if kind is None:
+        return None
+    places = embedded(means, kind, seed=seed)
+    count = int(np.isfinite(places[:, 0]).sum())
+    return {"name": EMBEDDINGS[kind], "places": floats(places), "count": count}
 
 
 def _conditions(train: Dataset) -> list[dict[str, Any]]:

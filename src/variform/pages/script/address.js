@@ -13,6 +13,7 @@ import { readLimits, writeLimits } from "./quantities.js";
 import { readRegion, writeRegion } from "./region.js";
 
 export const MOST_PINS = 40;
+export const PICTURE = "picture"; // the plane that is none, but a picture of neighbours
 export const MOST_COMPARED = 4;
 export const THEMES = ["auto", "light", "dark"];
 
@@ -92,7 +93,10 @@ function shared({ contents, world, views, first }) {
     theme: { start: "auto", read: oneOf(THEMES) },
     plane: {
       start: Plane.first(latents, plane),
-      read: (text) => (Plane.isKnown(text, latents, plane) ? text : undefined),
+      read: (text) => {
+        const isKnown = text === PICTURE ? Boolean(contents.embedding) : Plane.isKnown(text, latents, plane);
+        return isKnown ? text : undefined;
+      },
     },
     colour: { start: colour.name, read: oneOf(["", ...columns.map(({ name }) => name)]) },
     marks: { start: "dots", read: oneOf(["dots", "pictures"]) },

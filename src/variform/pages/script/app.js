@@ -7,12 +7,12 @@
  * @import { View } from "./views/view.js"
  */
 
-import { Address, MOST_PINS, THEMES } from "./address.js";
+import { Address, MOST_PINS, PICTURE, THEMES } from "./address.js";
 import { csvOf, floatsOf, npyOf, save } from "./bytes.js";
 import { colouring, numbersOf, wordsOf } from "./colouring.js";
 import { Designs } from "./designs.js";
 import { button, byId, element, text, unbroken } from "./elements.js";
-import { Cloud, Plane } from "./geometry.js";
+import { Cloud, Picture, Plane } from "./geometry.js";
 import { Nearness } from "./nearness.js";
 import { Panel } from "./panel.js";
 import { pictureOfPage } from "./picture.js";
@@ -43,6 +43,9 @@ const HINT =
   "pins the point and keeps it. Fog lies where there are no data: what is decoded there is extrapolated.";
 const NO_MAP =
   "The model has collapsed: every point of its latent space decodes to the same design, so that there is no map of it.";
+
+/** Where arrow keys lead. @type {Record<string, [number, number]>} */
+const TOWARDS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
 
 const MOST_RESPONSES = 6; // below the nearest example
 const TOLD = ["label", "response"]; // roles of what stands with the name of an example
@@ -357,7 +360,11 @@ export class App {
   plane() {
     const { plane } = this.state;
     if (this._planes.has(plane)) return this._planes.get(plane);
-    const made = Plane.named(plane, this.contents.latents, this.contents.plane);
+    const { latents, plane: pca, embedding } = this.contents;
+    const made =
+      plane === PICTURE
+        ? new Picture(embedding.name, floatsOf(embedding.places), this.world.cloud)
+        : Plane.named(plane, latents, pca);
     this._planes.set(plane, made);
     return made;
   }
@@ -432,12 +439,9 @@ export class App {
     const { z } = this.state;
     const { plane } = map.look;
     const step = (event.shiftKey ? 40 : 8) / map.scale;
-    const [x, y] = plane.place(z);
+    const towards = TOWARDS[event.key];
     if (event.key === "Enter") this.pin(this.live);
-    else if (event.key === "ArrowLeft") this.set({ z: plane.at([x - step, y], z) });
-    else if (event.key === "ArrowRight") this.set({ z: plane.at([x + step, y], z) });
-    else if (event.key === "ArrowUp") this.set({ z: plane.at([x, y + step], z) });
-    else if (event.key === "ArrowDown") this.set({ z: plane.at([x, y - step], z) });
+    else if (towards) this.set({ z: plane.beside(z, towards, step) });
     else return;
     event.preventDefault();
   }

@@ -113,8 +113,8 @@ let pivot=points[order[low+high>>1]*dim+
 axis],left=low,right=high;for(;left<=right;){
 for(;points[order[left]*dim+axis]<pivot;)
 left++;for(;points[order[right]*dim+axis]>
-pivot;)right--;if(left>right)break;[order[left],
-order[right]]=[order[right],order[left]],
+pivot;)right--;if(left>right)break;let moved=order[left];
+order[left]=order[right],order[right]=moved,
 left++,right--}if(middle<=right)high=right;else if(middle>=
 left)low=left;else return}}nearest(z,start2=0,isWanted=null){
 return this._z=z,this._start=start2,this.
@@ -174,11 +174,31 @@ this._places}_placed(cloud){let places=new Float32Array(
 places.set(this.place(cloud.means,i*cloud.
 dim),2*i);return places}cellsOf(cloud){return this.
 _cells??=new Cells(this.placesOf(cloud)),
-this._cells}at([x,y],about){let[x0,y0]=this.
-place(about),z=new Float32Array(this.dim);
-for(let k=0;k<this.dim;k++){let up=this.
+this._cells}beside(z,towards,step){let[x,
+y]=this.place(z);return this.at([x+step*
+towards[0],y+step*towards[1]],z)}at([x,y],about){
+let[x0,y0]=this.place(about),z=new Float32Array(
+this.dim);for(let k=0;k<this.dim;k++){let up=this.
 second?(y-y0)*this.second[k]:0;z[k]=about[k]+
-(x-x0)*this.first[k]+up}return z}},Cloud=class{_usual=null;_tree=null;constructor(means,dim){
+(x-x0)*this.first[k]+up}return z}},Picture=class extends Plane{constructor(name,places,cloud){
+super(new Float32Array(cloud.dim),new Float32Array(
+cloud.dim),new Float32Array(cloud.dim),[
+`${name} 1, no distance`,`${name} 2, no \
+distance`]),this._places=places,this.cloud=
+cloud,this.tree=new Tree(places,2)}place(z,start2=0){
+let i=this._exampleAt(z,start2);return[this.
+_places[2*i],this._places[2*i+1]]}_exampleAt(z,start2){
+let hasPlace=i=>Number.isFinite(this._places[2*
+i]);return this.cloud.tree.nearest(z,start2,
+hasPlace).index}at(place){return this.cloud.
+point(this.tree.nearest(place).index)}beside(z,towards,step){
+let[x,y]=this.place(z),isBeside=i=>{let[
+right,up]=[this._places[2*i]-x,this._places[2*
+i+1]-y],along2=right*towards[0]+up*towards[1];
+return along2>=step&&along2>=Math.abs(right*
+towards[1]-up*towards[0])},{index}=this.
+tree.nearest([x,y],0,isBeside);return index<
+0?z:this.cloud.point(index)}},Cloud=class{_usual=null;_tree=null;constructor(means,dim){
 this.means=means,this.dim=dim,this.count=
 means.length/dim}point(i){return this.means.
 slice(i*this.dim,(i+1)*this.dim)}squared(i,z,start2=0){
@@ -474,8 +494,8 @@ let region=text2.split(",").map(Number);
 return!(region.length>=4&&region.length<=
 120&&region.length%2===0)||!region.every(
 Number.isFinite)||region.length===4&&(region[0]>
-region[2]||region[1]>region[3])?void 0:region}var MOST_PINS=40,MOST_COMPARED=4,THEMES=[
-"auto","light","dark"],whole=(least,most)=>text2=>{
+region[2]||region[1]>region[3])?void 0:region}var MOST_PINS=40,PICTURE="picture",MOST_COMPARED=4,
+THEMES=["auto","light","dark"],whole=(least,most)=>text2=>{
 let value=Number(text2);return Number.isInteger(
 value)&&value>=least&&value<=most?value:
 void 0},oneOf=words=>text2=>words.includes(
@@ -508,9 +528,10 @@ start:[],read:readPins2,write:pins=>pins.
 map(list).join("~")},labels:{start:[],read:readLabels,
 write:writeLabels},theme:{start:"auto",read:oneOf(
 THEMES)},plane:{start:Plane.first(latents,
-plane),read:text2=>Plane.isKnown(text2,latents,
-plane)?text2:void 0},colour:{start:colour.
-name,read:oneOf(["",...columns.map(({name})=>name)])},
+plane),read:text2=>(text2===PICTURE?!!contents.
+embedding:Plane.isKnown(text2,latents,plane))?
+text2:void 0},colour:{start:colour.name,
+read:oneOf(["",...columns.map(({name})=>name)])},
 marks:{start:"dots",read:oneOf(["dots","\
 pictures"])},fog:{start:!0,read:text2=>text2!==
 "0",write:isOn=>isOn?"1":"0"},fogOf:{start:"\
@@ -2016,9 +2037,9 @@ state.filter(one=>one===state).length,mark=element(
 "canvas",{"aria-hidden":"true"});drawMark(
 prepare(mark,12,12),state,[6,6]),made.append(
 element("span",{},mark,` ${words} (${count.
-toLocaleString("en")})`))}),made}var PICTURE=96,MOST_FACTS=8,OFF=12,Tooltip=class{constructor(host,examples,aspect){
+toLocaleString("en")})`))}),made}var PICTURE2=96,MOST_FACTS=8,OFF=12,Tooltip=class{constructor(host,examples,aspect){
 this.host=host,this.examples=examples,this.
-size=fitted(aspect,PICTURE,PICTURE),this.
+size=fitted(aspect,PICTURE2,PICTURE2),this.
 at=-1,this.x=0,this.y=0,this.picture=element(
 "canvas",{"aria-hidden":"true"}),this.words=
 element("div"),this.box=element("div",{className:"\
@@ -2163,14 +2184,14 @@ plane.at([x,y],about))})}_drawAxes(context){
 let{soft,line}=Theme.colours;context.font=
 Theme.font(11),context.fillStyle=soft,context.
 strokeStyle=line,context.lineWidth=1,this.
-_drawTicksAcross(context),this.look.plane.
-second&&this._drawTicksUp(context);let[first,
-second]=this.look.plane.names;context.font=
-Theme.font(11.5,600),context.textBaseline=
-"middle",context.textAlign="right",context.
-fillText(first,this.w-10,this.h-33),context.
-textAlign="left",second&&context.fillText(
-second,10,14)}_drawTicksAcross(context){
+look.plane instanceof Picture||(this._drawTicksAcross(
+context),this.look.plane.second&&this._drawTicksUp(
+context));let[first,second]=this.look.plane.
+names;context.font=Theme.font(11.5,600),
+context.textBaseline="middle",context.textAlign=
+"right",context.fillText(first,this.w-10,
+this.h-33),context.textAlign="left",second&&
+context.fillText(second,10,14)}_drawTicksAcross(context){
 let{x0,x1}=this.frame.box;context.textAlign=
 "center",context.textBaseline="alphabeti\
 c";for(let value of ticks(x0,x1,Math.max(
@@ -2222,18 +2243,19 @@ designs.aspect,side],step=[w+5,h+5],[across,
 down]=this.toScreen(0,0),taken=new Set;this.
 _pictures=[];for(let i of order){if(!this.
 _isShown(i))continue;let[x,y]=this._placeOf(
-i),cell=[Math.round((x-across)/step[0]),
-Math.round((y-down)/step[1])],name=cell.
-join(" ");if(taken.has(name))continue;taken.
-add(name);let left=Math.round(across+cell[0]*
-step[0]-w/2),top=Math.round(down+cell[1]*
-step[1]-h/2);left<36||top<22||left+w>this.
-w-4||top+h>this.h-24||(examples.draw(context,
-i,{x:left,y:top,w,h}),this._pictures.push(
-{i,x:left,y:top,w,h}),colour&&(context.strokeStyle=
-colour.of(i),context.lineWidth=2,context.
-strokeRect(left-1,top-1,w+2,h+2)))}}mark(marks){
-let{z,near=-1,pins=[],way=null,found=[]}=marks;
+i);if(!Number.isFinite(x))continue;let cell=[
+Math.round((x-across)/step[0]),Math.round(
+(y-down)/step[1])],name=cell.join(" ");if(taken.
+has(name))continue;taken.add(name);let left=Math.
+round(across+cell[0]*step[0]-w/2),top=Math.
+round(down+cell[1]*step[1]-h/2);left<36||
+top<22||left+w>this.w-4||top+h>this.h-24||
+(examples.draw(context,i,{x:left,y:top,w,
+h}),this._pictures.push({i,x:left,y:top,
+w,h}),colour&&(context.strokeStyle=colour.
+of(i),context.lineWidth=2,context.strokeRect(
+left-1,top-1,w+2,h+2)))}}mark(marks){let{
+z,near=-1,pins=[],way=null,found=[]}=marks;
 if(this._marks=marks,!this.points)return;
 let context=this.moving.getContext("2d"),
 where=point2=>this.toScreen(...this.look.
@@ -2487,15 +2509,15 @@ count,names,numbers,labels}){let wanted=words.
 trim().toLowerCase();if(!wanted)return[];
 let ranks=[[],[],[],[],[]];for(let i=0;i<
 count;i++){let name=(names?.[i]??"").toLowerCase(),
-label=(labels[i]??"").toLowerCase(),number=String(
-numbers?.[i]??""),ways=[number===wanted,
-name===wanted,name.startsWith(wanted),label===
-wanted],isPart=name!==`row ${number}`&&name.
-includes(wanted)||label.includes(wanted),
-rank=[...ways,isPart].indexOf(!0);rank>=
-0&&ranks[rank].push(i)}let inOrder=rank=>numbers?
+label=(labels[i]??"").toLowerCase(),rank=rankOf(
+wanted,name,label,String(numbers?.[i]??""));
+rank>=0&&ranks[rank].push(i)}let inOrder=rank=>numbers?
 rank.sort((a,b)=>numbers[a]-numbers[b]):
-rank;return ranks.flatMap(inOrder)}function labelsOf({
+rank;return ranks.flatMap(inOrder)}function rankOf(wanted,name,label,number){
+return number===wanted?0:name===wanted?1:
+name.startsWith(wanted)?2:label===wanted?
+3:label.includes(wanted)||name.includes(
+wanted)&&name!==`row ${number}`?4:-1}function labelsOf({
 label}){return label?Array.from(numbersOf(
 label),value=>label.categories[value]??""):
 []}var Search=class{found=[];_at=0;constructor(app,go){
@@ -2631,41 +2653,42 @@ tangle"],["lasso","Lasso"]],MapView=class extends View{static key="\
 map";static title="Map";static isOfLatents=!0;_pairOf=null;_gone=-1;_tool="\
 move";_before=[];mount(host){let{app}=this,
 {world,state}=app,bar=element("div",{className:"\
-bar"});app.contents.latents.dim>2&&bar.append(
-...this._planes());let columns=world.columns.
-map(({name})=>[name,name]),pictures=world.
-designs.kind==="image"?"Thumbnails":"Gly\
-phs",marks=[["dots","Dots"],["pictures",
-pictures]];if(bar.append(choice("Colour",
-[["","none"],...columns],state.colour,colour=>app.
-set({colour,only:-1})),segments("Marks",
-marks,state.marks,value=>app.set({marks:value})),
-tick("Fog",state.fog,fog=>app.set({fog}))),
-world.study?.validity){let kinds=[["vali\
-dity","likely invalid"],["data","no data"]];
-bar.append(segments("Where the fog lies",
-kinds,state.fogOf,of=>{app.set({fogOf:of})}))}
-world.study&&bar.append(tick("Evaluated \
-designs",state.designs,designs=>app.set(
-{designs})));let place=element("div",{className:"\
-map-place"});this.legend=element("div",{
-className:"legend"}),this.search=new Search(
-app,i=>this._go(i)),this.selection=new Selection(
-app,{view:()=>this._selectView(),pins:()=>this.
-_selectWithinPins()});let drags=segments(
-"What a drag does",TOOLS,this._tool,tool=>this.
-_use(tool)),what=element("span",{className:"\
-field"},text("span","Drag",{"aria-hidden":"\
-true"}),drags),tools=element("div",{className:"\
-bar find"},this.search.element,what,this.
-selection.element),chosen=element("div",
-{className:"chosen-examples"});host.append(
-bar,tools,place,this.legend,chosen),this.
-chosen=new ChosenExamples(app,chosen,i=>this.
-_go(i)),world.study&&(this.ofFog=note(""),
-host.append(keyOfMarks(world.study),this.
-ofFog)),this.map=new LatentMap(place,world,
-this._hand()),place.append(this._zoomButtons()),
+bar"});(app.contents.latents.dim>2||app.
+contents.embedding)&&bar.append(...this.
+_planes());let columns=world.columns.map(
+({name})=>[name,name]),pictures=world.designs.
+kind==="image"?"Thumbnails":"Glyphs",marks=[
+["dots","Dots"],["pictures",pictures]];if(bar.
+append(choice("Colour",[["","none"],...columns],
+state.colour,colour=>app.set({colour,only:-1})),
+segments("Marks",marks,state.marks,value=>app.
+set({marks:value})),tick("Fog",state.fog,
+fog=>app.set({fog}))),world.study?.validity){
+let kinds=[["validity","likely invalid"],
+["data","no data"]];bar.append(segments(
+"Where the fog lies",kinds,state.fogOf,of=>{
+app.set({fogOf:of})}))}world.study&&bar.
+append(tick("Evaluated designs",state.designs,
+designs=>app.set({designs})));let place=element(
+"div",{className:"map-place"});this.legend=
+element("div",{className:"legend"}),this.
+search=new Search(app,i=>this._go(i)),this.
+selection=new Selection(app,{view:()=>this.
+_selectView(),pins:()=>this._selectWithinPins()});
+let drags=segments("What a drag does",TOOLS,
+this._tool,tool=>this._use(tool)),what=element(
+"span",{className:"field"},text("span","\
+Drag",{"aria-hidden":"true"}),drags),tools=element(
+"div",{className:"bar find"},this.search.
+element,what,this.selection.element),chosen=element(
+"div",{className:"chosen-examples"});this.
+ofPlane=note(""),host.append(bar,tools,place,
+this.ofPlane,this.legend,chosen),this.chosen=
+new ChosenExamples(app,chosen,i=>this._go(
+i)),world.study&&(this.ofFog=note(""),host.
+append(keyOfMarks(world.study),this.ofFog)),
+this.map=new LatentMap(place,world,this.
+_hand()),place.append(this._zoomButtons()),
 this._at=state.z,Object.assign(this.map.
 moving,{tabIndex:0,id:"map"}),this.map.moving.
 setAttribute("role","application"),this.
@@ -2677,26 +2700,28 @@ moving.addEventListener("pointermove",()=>{
 this.isByKey=!1,this._gone=-1}),world.rowsNote&&
 host.append(note(world.rowsNote))}again(){
 this._key=null,this.chosen.again()}refresh(){
-this.pair&&this._showPair(),this.ofFog&&
-(this.ofFog.textContent=this._wordsOfFog());
-let{state}=this.app;state.z!==this._at&&
-this._bringIntoView();let look={...this.
-app.look(),zoom:state.zoom,selection:state.
-selection};this.map.show(look),this.selection.
-refresh(),this.all.disabled=state.zoom===
-null,this.smaller.disabled=state.zoom===
-null,this._showLegend(look.colour),this.
-chosen.refresh(),this.move()}move(){let{
-live,near,state}=this.app;this.map.mark(
-{z:live,near:near.index,pins:state.pins,
-found:this.search.found}),this._gone>=0&&
-this.map.tell(this._gone),this.isByKey&&
-this.map.moving===document.activeElement&&
-this.map.tell(near.index)}press(key){let{
-app}=this;if(key==="+"||key==="=")this._zoomBy(
-STEP);else if(key==="-")this._zoomBy(1/STEP);else if(key===
-"0")app.set({zoom:null});else if(key==="\
-/")this.search.field.focus();else if(key===
+this.pair&&this._showPair(),this.ofPlane.
+hidden=this.app.state.plane!==PICTURE,this.
+ofPlane.textContent=this.ofPlane.hidden?
+"":this._wordsOfPicture(),this.ofFog&&(this.
+ofFog.textContent=this._wordsOfFog());let{
+state}=this.app;state.z!==this._at&&this.
+_bringIntoView();let look={...this.app.look(),
+zoom:state.zoom,selection:state.selection};
+this.map.show(look),this.selection.refresh(),
+this.all.disabled=state.zoom===null,this.
+smaller.disabled=state.zoom===null,this.
+_showLegend(look.colour),this.chosen.refresh(),
+this.move()}move(){let{live,near,state}=this.
+app;this.map.mark({z:live,near:near.index,
+pins:state.pins,found:this.search.found}),
+this._gone>=0&&this.map.tell(this._gone),
+this.isByKey&&this.map.moving===document.
+activeElement&&this.map.tell(near.index)}press(key){
+let{app}=this;if(key==="+"||key==="=")this.
+_zoomBy(STEP);else if(key==="-")this._zoomBy(
+1/STEP);else if(key==="0")app.set({zoom:null});else if(key===
+"/")this.search.field.focus();else if(key===
 "Escape"&&app.state.selection)app.set({selection:null});else
 return!1;return!0}_hand(){let{app}=this,
 {hand}=app,remember2=()=>{let{z,pins,labels}=app.
@@ -2739,31 +2764,46 @@ app.set({selection}):this.app.toast("The\
 ing lies between them")}_go(i){this._gone=
 i,this.app.set({z:this.app.world.cloud.point(
 i)})}_setPlane(plane){this.app.set({plane,
-zoom:null,selection:null})}_wordsOfFog(){
-let{world,state}=this.app,{validity,contents}=world.
-study;return validity?state.fogOf==="dat\
-a"?"The fog lies where there are no data\
-, which does not say what is valid.":`Th\
-e fog is the thicker, the likelier a des\
-ign is invalid. ${contents.validity.note}`:
-contents.validity.note}_planes(){let{app}=this,
-[a,b]=app.contents.latents.order,planes=[
-["two","two latents"]];app.contents.plane&&
-planes.unshift(["pca","PCA"]);let chosen=app.
-state.plane==="pca"?"pca":"two";return this.
-pair=element("span",{className:"pair"}),
-[choice("Plane",planes,chosen,key=>this.
-_setPlane(key==="pca"?key:`${a},${b}`)),
-this.pair]}_showPair(){let{app}=this,{plane}=app.
-state;if(this._pairOf===plane||(this._pairOf=
-plane,this.pair.replaceChildren(),plane===
-"pca"))return;let[a,b]=plane.split(",").
-map(Number),names=app.contents.latents.order.
-map(k=>[k,`z${k+1}`]);this.pair.append(choice(
-"across",names,a,value=>this._setPlane(`${value}\
-,${Number(value)===b?a:b}`)),choice("up",
-names,b,value=>this._setPlane(`${Number(
-value)===a?b:a},${value}`)))}_showLegend(colour){
+zoom:null,selection:null})}_wordsOfPicture(){
+let{embedding,rows}=this.app.contents,some=`${embedding.
+count.toLocaleString("en")} of ${rows.count.
+toLocaleString("en")} examples`,who=embedding.
+count<rows.count?`It has ${some}. `:"";return`${embedding.
+name} is a picture, and no distance: nei\
+ghbours stand together, but how far apar\
+t groups stand and how large they are me\
+ans nothing. ${who}Only examples have a \
+place in it; the point goes from one to \
+the next.`}_wordsOfFog(){let{world,state}=this.
+app,{validity,contents}=world.study;return validity?
+state.fogOf==="data"?"The fog lies where\
+ there are no data, which does not say w\
+hat is valid.":`The fog is the thicker, \
+the likelier a design is invalid. ${contents.
+validity.note}`:contents.validity.note}_planes(){
+let{app}=this,[a,b]=app.contents.latents.
+order,planes=[["two","two latents"]];app.
+contents.latents.dim<3&&(planes[0]=["two",
+"the latents"]),app.contents.plane&&planes.
+unshift(["pca","PCA"]),app.contents.embedding&&
+planes.push([PICTURE,`${app.contents.embedding.
+name}, a picture`]);let named=["pca",PICTURE],
+chosen=named.includes(app.state.plane)?app.
+state.plane:"two",two=app.contents.latents.
+dim<3?"0,1":`${a},${b}`;return this.pair=
+element("span",{className:"pair"}),[choice(
+"Plane",planes,chosen,key=>this._setPlane(
+named.includes(key)?key:two)),this.pair]}_showPair(){
+let{app}=this,{plane}=app.state;if(this.
+_pairOf===plane||(this._pairOf=plane,this.
+pair.replaceChildren(),plane==="pca"||plane===
+PICTURE||app.contents.latents.dim<3))return;
+let[a,b]=plane.split(",").map(Number),names=app.
+contents.latents.order.map(k=>[k,`z${k+1}`]);
+this.pair.append(choice("across",names,a,
+value=>this._setPlane(`${value},${Number(
+value)===b?a:b}`)),choice("up",names,b,value=>this.
+_setPlane(`${Number(value)===a?b:a},${value}`)))}_showLegend(colour){
 let key=[colour?.name,this.app.state.only,
 Theme.dark].join("|");if(key===this._key||
 (this._key=key,this.legend.replaceChildren(),
@@ -3900,7 +3940,9 @@ ollows; a click pins the point and keeps\
 hat is decoded there is extrapolated.",NO_MAP="\
 The model has collapsed: every point of \
 its latent space decodes to the same des\
-ign, so that there is no map of it.",MOST_RESPONSES=6,
+ign, so that there is no map of it.",TOWARDS={
+ArrowLeft:[-1,0],ArrowRight:[1,0],ArrowUp:[
+0,1],ArrowDown:[0,-1]},MOST_RESPONSES=6,
 TOLD=["label","response"],WRITTEN_INTO="\
 input:not([type=range]):not([type=checkb\
 ox]), select, textarea",dialog=()=>byId(
@@ -4030,16 +4072,19 @@ return limits!==this._insideOf&&(this._insideOf=
 limits,this._inside=within(this.world.quantities,
 limits,this.world.cloud.count)),this._inside}plane(){
 let{plane}=this.state;if(this._planes.has(
-plane))return this._planes.get(plane);let made=Plane.
-named(plane,this.contents.latents,this.contents.
-plane);return this._planes.set(plane,made),
-made}nameOf(i){let{label}=this.world,name=this.
-contents.rows.names?.[i],category=label?.
-categories[numbersOf(label)[i]];return[name,
-category].filter(Boolean).join(", ")}describe(i){
-let{colour}=this.state,isTold=({name,role})=>TOLD.
-includes(role)||name===colour,columns=this.
-world.columns.filter(isTold);return{name:this.
+plane))return this._planes.get(plane);let{
+latents,plane:pca,embedding}=this.contents,
+made=plane===PICTURE?new Picture(embedding.
+name,floatsOf(embedding.places),this.world.
+cloud):Plane.named(plane,latents,pca);return this.
+_planes.set(plane,made),made}nameOf(i){let{
+label}=this.world,name=this.contents.rows.
+names?.[i],category=label?.categories[numbersOf(
+label)[i]];return[name,category].filter(
+Boolean).join(", ")}describe(i){let{colour}=this.
+state,isTold=({name,role})=>TOLD.includes(
+role)||name===colour,columns=this.world.
+columns.filter(isTold);return{name:this.
 contents.rows.names?.[i]??`example ${i+1}`,
 facts:columns.map(column=>[column.name,wordsOf(
 column,i)])}}responsesOf(i){return this.
@@ -4059,15 +4104,10 @@ nearest",inline:"nearest"})}host.setAttribute(
 "aria-labelledby",`tab-${key}`),this.set(
 {})}arrows(event,map){let{z}=this.state,
 {plane}=map.look,step=(event.shiftKey?40:
-8)/map.scale,[x,y]=plane.place(z);if(event.
-key==="Enter")this.pin(this.live);else if(event.
-key==="ArrowLeft")this.set({z:plane.at([
-x-step,y],z)});else if(event.key==="Arro\
-wRight")this.set({z:plane.at([x+step,y],
-z)});else if(event.key==="ArrowUp")this.
-set({z:plane.at([x,y+step],z)});else if(event.
-key==="ArrowDown")this.set({z:plane.at([
-x,y-step],z)});else return;event.preventDefault()}_shortcut(event){
+8)/map.scale,towards=TOWARDS[event.key];
+if(event.key==="Enter")this.pin(this.live);else if(towards)
+this.set({z:plane.beside(z,towards,step)});else
+return;event.preventDefault()}_shortcut(event){
 let{target}=event;if(event.ctrlKey||event.
 metaKey||event.altKey||dialog().open||target instanceof
 Element&&target.matches(WRITTEN_INTO))return;

@@ -122,6 +122,18 @@ export class Plane {
   }
 
   /**
+   * The point at a step along an axis or against it.
+   *
+   * @param {Point} z
+   * @param {[number, number]} towards
+   * @param {number} step
+   */
+  beside(z, towards, step) {
+    const [x, y] = this.place(z);
+    return this.at([x + step * towards[0], y + step * towards[1]], z);
+  }
+
+  /**
    * @param {[number, number]} place
    * @param {ArrayLike<number>} about
    */
@@ -133,6 +145,67 @@ export class Plane {
       z[k] = about[k] + (x - x0) * this.first[k] + up;
     }
     return z;
+  }
+}
+
+// A picture of neighbours instead of a plane, such as that of t-SNE: only examples have a place in it. Another point
+// stands where the nearest of them stands, and a place is the point of the example that stands nearest to it.
+export class Picture extends Plane {
+  /**
+   * @param {string} name
+   * @param {Float32Array} places x and y of the examples; not finite where one has none
+   * @param {Cloud} cloud
+   */
+  constructor(name, places, cloud) {
+    super(new Float32Array(cloud.dim), new Float32Array(cloud.dim), new Float32Array(cloud.dim), [
+      `${name} 1, no distance`,
+      `${name} 2, no distance`,
+    ]);
+    this._places = places;
+    this.cloud = cloud;
+    this.tree = new Tree(places, 2);
+  }
+
+  /**
+   * @param {ArrayLike<number>} z
+   * @param {number} start where the point begins in z
+   * @returns {[number, number]}
+   */
+  place(z, start = 0) {
+    const i = this._exampleAt(z, start);
+    return [this._places[2 * i], this._places[2 * i + 1]];
+  }
+
+  /**
+   * @param {ArrayLike<number>} z
+   * @param {number} start
+   */
+  _exampleAt(z, start) {
+    const hasPlace = (/** @type {number} */ i) => Number.isFinite(this._places[2 * i]);
+    return this.cloud.tree.nearest(z, start, hasPlace).index;
+  }
+
+  /** @param {[number, number]} place */
+  at(place) {
+    return this.cloud.point(this.tree.nearest(place).index);
+  }
+
+  /**
+   * The nearest example on that side, within an eighth of a turn; z itself where there is none.
+   *
+   * @param {Point} z
+   * @param {[number, number]} towards
+   * @param {number} step how far at least
+   */
+  beside(z, towards, step) {
+    const [x, y] = this.place(z);
+    const isBeside = (/** @type {number} */ i) => {
+      const [right, up] = [this._places[2 * i] - x, this._places[2 * i + 1] - y];
+      const along = right * towards[0] + up * towards[1];
+      return along >= step && along >= Math.abs(right * towards[1] - up * towards[0]);
+    };
+    const { index } = this.tree.nearest([x, y], 0, isBeside);
+    return index < 0 ? z : this.cloud.point(index);
   }
 }
 

@@ -9,7 +9,7 @@
 import { prepare, ticks } from "./canvas.js";
 import { Dots, drawnOf } from "./dots.js";
 import { Frame } from "./frame.js";
-import { densityOf } from "./geometry.js";
+import { densityOf, Picture } from "./geometry.js";
 import { Gestures } from "./gestures.js";
 import { drawDesigns } from "./marks.js";
 import { cornersOf, lassoOf, rectangleOf } from "./region.js";
@@ -331,8 +331,10 @@ export class LatentMap {
     context.fillStyle = soft;
     context.strokeStyle = line;
     context.lineWidth = 1;
-    this._drawTicksAcross(context);
-    if (this.look.plane.second) this._drawTicksUp(context);
+    if (!(this.look.plane instanceof Picture)) {
+      this._drawTicksAcross(context);
+      if (this.look.plane.second) this._drawTicksUp(context);
+    }
     const [first, second] = this.look.plane.names;
     context.font = Theme.font(11.5, 600);
     context.textBaseline = "middle";
@@ -437,6 +439,7 @@ export class LatentMap {
     for (const i of order) {
       if (!this._isShown(i)) continue;
       const [x, y] = this._placeOf(i);
+      if (!Number.isFinite(x)) continue;
       const cell = [Math.round((x - across) / step[0]), Math.round((y - down) / step[1])];
       const name = cell.join(" ");
       if (taken.has(name)) continue;

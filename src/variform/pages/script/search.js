@@ -25,15 +25,29 @@ export function examplesOf(words, { count, names, numbers, labels }) {
   for (let i = 0; i < count; i++) {
     const name = (names?.[i] ?? "").toLowerCase();
     const label = (labels[i] ?? "").toLowerCase();
-    const number = String(numbers?.[i] ?? "");
-    const ways = [number === wanted, name === wanted, name.startsWith(wanted), label === wanted];
-    const isOwn = name !== `row ${number}`; // else the digits of a number would find a tenth of all rows
-    const isPart = (isOwn && name.includes(wanted)) || label.includes(wanted);
-    const rank = [...ways, isPart].indexOf(true);
+    const rank = rankOf(wanted, name, label, String(numbers?.[i] ?? ""));
     if (rank >= 0) ranks[rank].push(i);
   }
   const inOrder = (/** @type {number[]} */ rank) => (numbers ? rank.sort((a, b) => numbers[a] - numbers[b]) : rank);
   return ranks.flatMap(inOrder);
+}
+
+/**
+ * How good a name, a label or a number is for what is wanted, 0 the best; -1 for what is not meant.
+ *
+ * @param {string} wanted
+ * @param {string} name
+ * @param {string} label
+ * @param {string} number of the row
+ */
+function rankOf(wanted, name, label, number) {
+  if (number === wanted) return 0;
+  if (name === wanted) return 1;
+  if (name.startsWith(wanted)) return 2;
+  if (label === wanted) return 3;
+  if (label.includes(wanted)) return 4;
+  // Without names of their own the digits of a number would find a tenth of all rows.
+  return name.includes(wanted) && name !== `row ${number}` ? 4 : -1;
 }
 
 /**

@@ -79,7 +79,9 @@ export class Tree {
         while (points[order[left] * dim + axis] < pivot) left++;
         while (points[order[right] * dim + axis] > pivot) right--;
         if (left > right) break;
-        [order[left], order[right]] = [order[right], order[left]];
+        const moved = order[left];
+        order[left] = order[right];
+        order[right] = moved;
         left++;
         right--;
       }

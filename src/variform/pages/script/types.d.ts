@@ -24,6 +24,9 @@ export type Sheet = { draw: Draw };
 /** The examples: of tables with their values, of images whether a picture is the example's own. */
 export type Examples = Sheet & { values: Float32Array | null; isReal: (i: number) => boolean };
 
+/** A picture of neighbours: x and y of each row, not finite for rows without a place. */
+export type EmbeddingOfRows = { name: string; places: string; count: number };
+
 export type Pca = { centre: number[]; axes: number[][]; shares: number[] };
 
 export type Latents = {
@@ -203,6 +206,7 @@ export type Contents = {
   collapsed: boolean;
   latents: Latents;
   plane: Pca | null;
+  embedding: EmbeddingOfRows | null;
   rows: RowsOfData;
   conditions: Condition[];
   occupancy: Counted | null;

@@ -4,6 +4,7 @@
  * @import { Colouring, Hand, State, Tool } from "../types.js"
  */
 
+import { PICTURE } from "../address.js";
 import { prepare, ticks } from "../canvas.js";
 import { button, choice, element, note, segments, text, tick } from "../elements.js";
 import { LatentMap } from "../latent_map.js";
@@ -49,7 +50,7 @@ export class MapView extends View {
     const { app } = this;
     const { world, state } = app;
     const bar = element("div", { className: "bar" });
-    if (app.contents.latents.dim > 2) bar.append(...this._planes());
+    if (app.contents.latents.dim > 2 || app.contents.embedding) bar.append(...this._planes());
     const columns = world.columns.map(({ name }) => /** @type {[string, string]} */ ([name, name]));
     const pictures = world.designs.kind === "image" ? "Thumbnails" : "Glyphs";
     /** @type {[string, string][]} */
@@ -86,7 +87,8 @@ export class MapView extends View {
     const what = element("span", { className: "field" }, text("span", "Drag", { "aria-hidden": "true" }), drags);
     const tools = element("div", { className: "bar find" }, this.search.element, what, this.selection.element);
     const chosen = element("div", { className: "chosen-examples" });
-    host.append(bar, tools, place, this.legend, chosen);
+    this.ofPlane = note("");
+    host.append(bar, tools, place, this.ofPlane, this.legend, chosen);
     this.chosen = new ChosenExamples(app, chosen, (i) => this._go(i));
     if (world.study) {
       this.ofFog = note("");
@@ -116,6 +118,8 @@ export class MapView extends View {
 
   refresh() {
     if (this.pair) this._showPair();
+    this.ofPlane.hidden = this.app.state.plane !== PICTURE;
+    this.ofPlane.textContent = this.ofPlane.hidden ? "" : this._wordsOfPicture();
     if (this.ofFog) this.ofFog.textContent = this._wordsOfFog();
     const { state } = this.app;
     if (state.z !== this._at) this._bringIntoView();
@@ -239,6 +243,16 @@ export class MapView extends View {
     this.app.set({ plane, zoom: null, selection: null });
   }
 
+  _wordsOfPicture() {
+    const { embedding, rows } = this.app.contents;
+    const some = `${embedding.count.toLocaleString("en")} of ${rows.count.toLocaleString("en")} examples`;
+    const who = embedding.count < rows.count ? `It has ${some}. ` : "";
+    return (
+      `${embedding.name} is a picture, and no distance: neighbours stand together, but how far apart groups stand and ` +
+      `how large they are means nothing. ${who}Only examples have a place in it; the point goes from one to the next.`
+    );
+  }
+
   _wordsOfFog() {
     const { world, state } = this.app;
     const { validity, contents } = world.study;
@@ -252,10 +266,14 @@ export class MapView extends View {
     const [a, b] = app.contents.latents.order;
     /** @type {[string, string][]} */
     const planes = [["two", "two latents"]];
+    if (app.contents.latents.dim < 3) planes[0] = ["two", "the latents"];
     if (app.contents.plane) planes.unshift(["pca", "PCA"]);
-    const chosen = app.state.plane === "pca" ? "pca" : "two";
+    if (app.contents.embedding) planes.push([PICTURE, `${app.contents.embedding.name}, a picture`]);
+    const named = ["pca", PICTURE];
+    const chosen = named.includes(app.state.plane) ? app.state.plane : "two";
+    const two = app.contents.latents.dim < 3 ? "0,1" : `${a},${b}`;
     this.pair = element("span", { className: "pair" });
-    return [choice("Plane", planes, chosen, (key) => this._setPlane(key === "pca" ? key : `${a},${b}`)), this.pair];
+    return [choice("Plane", planes, chosen, (key) => this._setPlane(named.includes(key) ? key : two)), this.pair];
   }
 
   // Which two latents, where the plane is one of two; either choice swaps them when it takes the other's.
@@ -265,7 +283,7 @@ export class MapView extends View {
     if (this._pairOf === plane) return;
     this._pairOf = plane;
     this.pair.replaceChildren();
-    if (plane === "pca") return;
+    if (plane === "pca" || plane === PICTURE || app.contents.latents.dim < 3) return;
     const [a, b] = plane.split(",").map(Number);
     const names = app.contents.latents.order.map((k) => /** @type {[number, string]} */ ([k, `z${k + 1}`]));
     this.pair.append(
