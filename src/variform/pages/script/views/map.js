@@ -248,8 +248,9 @@ export class MapView extends View {
     const some = `${embedding.count.toLocaleString("en")} of ${rows.count.toLocaleString("en")} examples`;
     const who = embedding.count < rows.count ? `It has ${some}. ` : "";
     return (
-      `${embedding.name} is a picture, and no distance: neighbours stand together, but how far apart groups stand and ` +
-      `how large they are means nothing. ${who}Only examples have a place in it; the point goes from one to the next.`
+      `${embedding.name} is a picture, and no distance: neighbours stand together, but how far apart groups stand ` +
+      `and how large they are means nothing. ${who}Only examples have a place in it; the point goes from one to ` +
+      "the next."
     );
   }
 
