@@ -249,6 +249,10 @@ def test_the_card_says_what_the_model_is(run):
     run, _ = run
     text = hub.card(run, NAME)
     metadata = yaml.safe_load(text.split("---")[1])
+    read_by_hub = hub.huggingface_hub.ModelCard(text).data
+    assert read_by_hub.library_name == "variform" and read_by_hub.eval_results
+    assert text.index(" latents used") < text.index("## Data")  # the verdict first
+    assert "latent_dim = 2" in text and f"variform {hub.__version__}" in text
     assert metadata["library_name"] == "variform" and "variational-autoencoder" in metadata["tags"]
     numbers = {
         item["type"]: item["value"] for item in metadata["model-index"][0]["results"][0]["metrics"]

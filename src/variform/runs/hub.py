@@ -19,14 +19,16 @@ import huggingface_hub
 import tomli_w
 from huggingface_hub import errors
 
-from variform.config.model import COPIES
+from variform.config.model import COPIES, OWN_PARTS, ModelConfig
 from variform.config.toml import to_dict
+from variform.config.training import TrainConfig
 from variform.config.words import counted
+from variform.evaluation.conclusion import conclude
 from variform.evaluation.metrics import METRICS
 from variform.evaluation.tables import numbers_table
 from variform.export.inspection import inspect
 from variform.runs.overview import overview_table
-from variform.runs.records import read_data, read_evaluation, require_run
+from variform.runs.records import history, read_data, read_evaluation, read_sessions, require_run
 from variform.system.files import new_folder, read_json, write_json, write_text
 from variform.version import __version__
 
@@ -259,6 +261,7 @@ def card(run: "Run", name: str) -> str:
         f"# {_plain(name.split('/')[1])}",
         f"A {kind} with {counted(config.latents, 'latent dimension')} and the likelihood `{config.likelihood}`, "
         f"trained on {rows['train']:,} rows of {source} with variform {__version__}.",
+        f"**{_plain(conclude(numbers, run.config.train, history(run.folder)).found)}.**",
         *(f"**Warning.** {_plain(warning)}" for warning in numbers.get("warnings", ())),
         "## Data",
         _data(schema, data, source, conditions),
@@ -267,6 +270,8 @@ def card(run: "Run", name: str) -> str:
         "Mean ± standard error over the held-out rows, in the units that are named; densities are in the data's own "
         "units, constants included. PCA has as many components as the model has latent dimensions; the trivial model "
         "has no structure. " + " ".join(_plain(note) for note in numbers["notes"]),
+        "## Training",
+        _training(run),
         "## Use",
         f"Made for data like {source}: to generate rows, to find where a row lies in the latent space, to see how "
         "likely it is, to interpolate.",
@@ -279,6 +284,29 @@ def card(run: "Run", name: str) -> str:
         _execution(run),
     ]
     return "\n\n".join(sections) + "\n"
+
+
+_VERSIONS = ("variform", "python", "torch", "numpy", "device", "seed")
+
+
+def _training(run: "Run") -> str:
+    """The settings that are not the usual ones, and what it was trained with."""
+    defaults = {"model": ModelConfig(), "training": TrainConfig()}
+    own = {"model": run.config.model, "training": run.config.train}
+    facts = []
+    for part, default in defaults.items():
+        usual, hidden = to_dict(default), OWN_PARTS  # whose paths are the user's; see "Loading"
+        changed = [
+            f"{name} = {json.dumps(value)}"
+            for name, value in to_dict(own[part]).items()
+            if name not in hidden and value != usual.get(name)
+        ]
+        told = f"`{', '.join(changed)}`" if changed else "none"
+        facts.append(f"Settings of the {part} that are not the default: {told}")
+    for session in read_sessions(run.folder / "environment.json")[-1:]:
+        known = [f"{name} {session[name]}" for name in _VERSIONS if session.get(name) is not None]
+        facts.append(f"Trained with: {_plain(', '.join(known))}")
+    return "\n".join(f"- {fact}" for fact in facts) + "\n\nconfig.toml has them all."
 
 
 def _execution(run: "Run") -> str:
