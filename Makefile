@@ -61,11 +61,11 @@ test-newest: .venv-newest/ready
 	touch $@
 
 # Wheel and source, as a registry takes them; and what an installation of the wheel alone consists of, in CycloneDX form.
-dist: .venv-dist/ready
+dist: .venv-dist/ready .venv-citation/ready
 	.venv-dist/bin/python -m build --outdir dist .
 	.venv-dist/bin/twine check --strict dist/*
 	.venv-dist/bin/hadolint Containerfile Containerfile.serve
-	.venv-dist/bin/cffconvert --validate -i CITATION.cff
+	.venv-citation/bin/cffconvert --validate -i CITATION.cff
 
 # What answers over HTTP against its own description.
 check-http: .venv/ready .venv-http/ready
@@ -84,6 +84,11 @@ sbom: .venv-dist/ready .venv/core
 	$(PYTHON) -m venv .venv-dist
 	.venv-dist/bin/$(PIP) -r $<
 	mkdir -p dist
+	touch $@
+
+.venv-citation/ready: tools/citation.txt
+	$(PYTHON) -m venv .venv-citation
+	.venv-citation/bin/$(PIP) -r $<
 	touch $@
 
 lint: .venv/ready $(NODE_MODULES)
