@@ -19,8 +19,10 @@ from torch import nn
 import variform
 from variform import Model, ModelConfig, build_vae, load, open_run, read, save, train
 from variform.evaluation.log_likelihood import score
+from variform.export import reader
 from variform.export.handover import hand_over
 from variform.export.inspection import inspect
+from variform.export.lowering import lower_decoder
 from variform.faces import cli
 from variform.model.build import VAE
 from variform.runs.explorer import explore, served_page
@@ -503,6 +505,104 @@ def test_a_study_goes_all_the_way(nets, rows, tmp_path, forget, monkeypatch, no_
 
 
 # --- pages and files for others -----------------------------------------------------------------------------------
+
+
+class Chained(nn.Module):
+    """All that is followed: functions, methods, shapes that are asked for, modules inside of modules."""
+
+    def __init__(self, in_shape, out_shape):
+        super().__init__()
+        self.first = nn.Linear(*in_shape, 4 * 2 * 2)
+        self.norm = nn.BatchNorm2d(4)
+        self.inner = Inner(4, out_shape[0])
+
+    def forward(self, z):
+        h = nn.functional.gelu(self.first(z))
+        h = self.norm(h.reshape(h.shape[0], 4, 2, 2)).tanh()
+        h = nn.functional.dropout(self.inner(h), 0.5, training=self.training)
+        return torch.sigmoid(h).view(z.size(0), -1).unflatten(1, (1, 8, 8))
+
+
+class Inner(nn.Module):
+    def __init__(self, given, wanted):
+        super().__init__()
+        self.layers = nn.ModuleList(
+            [nn.ConvTranspose2d(given, 6, 4, 2, 1), nn.ConvTranspose2d(6, wanted, 4, 2, 1)]
+        )
+
+    def forward(self, h):
+        for layer in self.layers:
+            h = layer(torch.relu(h))
+        return h
+
+
+class WithContext(nn.Module):
+    def __init__(self, in_shape, out_shape):
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Flatten(), nn.Linear(math.prod(in_shape), 8), nn.BatchNorm1d(8)
+        )
+        self.output = nn.Linear(8, math.prod(out_shape))
+        self.out_shape = out_shape
+
+    def forward(self, x, context=None):
+        h = self.layers(x)
+        if context is not None:
+            h = h + context
+        return self.output(h).view(-1, *self.out_shape)
+
+
+def test_what_applies_layers_one_after_another_leaves_torch(tmp_path):
+    """The reader of NumPy, which knows nothing of torch, gives the products of all layers."""
+    digits = read("digits")
+    vae = build_vae(
+        ModelConfig(latent_dim=2, likelihood="gaussian-shared"),
+        digits.schema,
+        encoder=WithContext,
+        decoder=Chained,
+    )
+    with torch.no_grad():
+        for norm in (vae.decoder.norm, vae.encoder.layers[2]):
+            norm.running_mean.normal_()
+            norm.running_var.uniform_(0.5, 2)
+            norm.weight.normal_()
+            norm.bias.normal_()
+    hand_over(vae, "numpy", tmp_path / "numpy")
+    written = dict(np.load(tmp_path / "numpy" / "model.npz"))
+    z = np.random.default_rng(0).normal(size=(5, 2)).astype(np.float32)
+    x = digits.test.raw[:5].numpy()
+    model = Model(vae)
+    assert np.allclose(reader.decode(written, z), model.decode(z), atol=1e-4)
+    means, stds = model.encode(x, std=True)
+    ours = reader.encode(written, x)
+    assert np.allclose(ours[0], means, atol=1e-5) and np.allclose(ours[1], stds, atol=1e-5)
+    assert '"steps"' in explore(vae).html
+
+
+@pytest.mark.parametrize(
+    "forward",
+    [
+        lambda self, z: self.first(z) + self.first(2 * z),
+        lambda self, z: self.first(z) * self.first.bias,
+        lambda self, z: self.first(z) if z.sum() > 0 else self.first(-z),
+        lambda self, z: nn.functional.leaky_relu(self.first(z), 0.3),
+        lambda self, z: nn.functional.elu(self.first(z), alpha=2.0),
+        lambda self, z: nn.functional.dropout(self.first(z), 0.5),
+        lambda self, z: self.first(z).view(len(z.tolist()), 5),
+        lambda self, z: self.first(z).softmax(1),
+    ],
+)
+def test_what_is_more_than_that_is_refused_and_never_wrong(forward, rows):
+    class Decoder(nn.Module):
+        def __init__(self, in_shape, out_shape):
+            super().__init__()
+            self.first = nn.Linear(*in_shape, *out_shape)
+
+    Decoder.forward = forward
+    config = ModelConfig(latent_dim=2, likelihood="gaussian-shared")
+    vae = build_vae(config, read(rows).schema, decoder=Decoder)
+    with pytest.raises(ValueError, match="there is no step for Decoder"):
+        lower_decoder(vae)
 
 
 def test_a_decoder_without_steps_is_served_and_says_so(rows, nets, tmp_path):

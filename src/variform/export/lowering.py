@@ -54,6 +54,7 @@ from torch import Tensor, nn
 
 from variform.data.rules import Rule
 from variform.data.schema import Schema
+from variform.export.tracing import layers_of
 from variform.model.features import FilledGaps, LogCounts, TableFeatures
 from variform.model.likelihoods import Likelihood, Step
 from variform.model.networks import (
@@ -352,7 +353,10 @@ def _network(lowering: _Lowering, network: nn.Module, context_dim: int = 0) -> N
 
 def _layers(lowering: _Lowering, layer: nn.Module) -> None:
     """The steps of one layer, or of those that it is made of."""
-    if type(layer) not in _KNOWN or not _fits(layer, lowering.shape):
+    if type(layer) not in _KNOWN:
+        _own_layers(lowering, layer)
+        return
+    if not _fits(layer, lowering.shape):
         raise ValueError(_no_step_for(layer))
     if isinstance(layer, nn.Linear):
         lowering.dense(
@@ -366,6 +370,8 @@ def _layers(lowering: _Lowering, layer: nn.Module) -> None:
         _normalisation(lowering, layer, lowering.shape)
     elif isinstance(layer, nn.GroupNorm):
         _normalisation(lowering, layer, (layer.num_channels, *[1] * (len(lowering.shape) - 1)))
+    elif isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
+        _batch_normalisation(lowering, layer)
     elif isinstance(layer, nn.Flatten):
         lowering.reshape((math.prod(lowering.shape),))
     elif isinstance(layer, nn.Unflatten):
@@ -390,6 +396,15 @@ def _layers(lowering: _Lowering, layer: nn.Module) -> None:
         lowering.map(_ACTIVATIONS[type(layer)])
 
 
+def _own_layers(lowering: _Lowering, network: nn.Module) -> None:
+    """The steps of a module of the user's own, whose `forward` applies layers one after another."""
+    layers = layers_of(network, _KNOWN, lowering.shape)
+    if layers is None:
+        raise ValueError(_no_step_for(network))
+    for layer in layers:
+        _layers(lowering, layer)
+
+
 _ACTIVATIONS = {kind: name for name, kind in ACTIVATIONS.items()}
 _KNOWN: set[type[nn.Module]] = {
     MLP,
@@ -403,6 +418,8 @@ _KNOWN: set[type[nn.Module]] = {
     nn.GLU,
     nn.LayerNorm,
     nn.GroupNorm,
+    nn.BatchNorm1d,
+    nn.BatchNorm2d,
     nn.Flatten,
     nn.Unflatten,
     nn.Sequential,
@@ -428,6 +445,9 @@ def _fits(layer: nn.Module, shape: tuple[int, ...]) -> bool:
         return tuple(layer.normalized_shape) == shape
     if isinstance(layer, nn.GroupNorm):
         return layer.num_groups == 1
+    if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
+        axes = 1 if isinstance(layer, nn.BatchNorm1d) else 3
+        return layer.running_mean is not None and len(shape) == axes
     if isinstance(layer, nn.Flatten):
         return (layer.start_dim, layer.end_dim) == (1, -1)
     if isinstance(layer, nn.Unflatten):
@@ -471,6 +491,21 @@ def _normalisation(
     lowering.step(
         "normalise", weight=lowering.array(weight), bias=lowering.array(bias), eps=layer.eps
     )
+
+
+def _batch_normalisation(lowering: _Lowering, layer: nn.BatchNorm1d | nn.BatchNorm2d) -> None:
+    """What it does after training, by the means and variances of the training."""
+    mean, variance = layer.running_mean, layer.running_var
+    assert mean is not None and variance is not None  # as `_fits` says
+    scale = (variance.double() + layer.eps).rsqrt()
+    if layer.weight is not None:
+        scale = scale * layer.weight
+    shift = -mean * scale
+    if layer.bias is not None:
+        shift = shift + layer.bias
+    shape = (-1, *[1] * (len(lowering.shape) - 1))
+    lowering.multiply(scale.reshape(shape))
+    lowering.add(shift.reshape(shape))
 
 
 def _no_step_for(part: nn.Module) -> str:
