@@ -169,7 +169,7 @@ def render(
         undefined=StrictUndefined,
     )
     environment.filters["options"] = _options
-    environment.filters["unbroken"] = _unbroken
+    environment.filters["unbroken"] = unbroken
     source = (
         resources.files("variform.pages").joinpath("report.html.j2").read_text(encoding="utf-8")
     )
@@ -195,10 +195,10 @@ def render(
 
 def _options(sentence: str) -> Markup:
     """The sentence as HTML that names options where it has fields."""
-    return _unbroken(in_options(sentence))
+    return unbroken(in_options(sentence))
 
 
-def _unbroken(sentence: str) -> Markup:
+def unbroken(sentence: str) -> Markup:
     """The sentence as HTML whose lines do not break within the name of an option."""
     return Markup(re.sub(r"--[a-z-]+", r'<span class="option">\g<0></span>', str(escape(sentence))))
 

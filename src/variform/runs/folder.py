@@ -10,6 +10,7 @@ evaluation.json       held-out numbers with standard errors
 scores.safetensors    what they are means of, row by row
 axes.json             of a training that started from another model: how far codes moved
 figures/*.png, report.html, explorer.html
+live.html             how the training goes while it goes; at the end it leads to the report
 sampler-*.safetensors, samplers.json  laws fitted over z after the training, and what each of them is good for
 """
 
@@ -74,6 +75,7 @@ RESULTS = (
     "axes.json",
     "report.html",
     "explorer.html",
+    "live.html",
     *(f"figures/{name}.png" for name in FIGURES),
     *FILES,
 )

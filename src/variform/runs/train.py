@@ -5,7 +5,7 @@ import dataclasses
 import json
 import subprocess
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from variform.config.choices import ProgressStyle
 from variform.config.data import DataConfig
 from variform.config.model import COPIES
 from variform.config.run import EvaluationConfig, RunConfig
+from variform.config.settling import total_steps
 from variform.config.toml import from_toml, to_dict
 from variform.config.training import TrainConfig
 from variform.data.dataset import Splits
@@ -36,6 +37,7 @@ from variform.runs.folder import (
     require_same_data,
     with_note_of_responses,
 )
+from variform.runs.live import Watch, finishing
 from variform.runs.own_rows import OwnRows, located
 from variform.runs.pictures import draw_pictures, write_report
 from variform.runs.plan import begun, prepare
@@ -47,7 +49,7 @@ from variform.system.files import set_aside, sweep, write_json, write_text
 from variform.system.signals import Stopped
 from variform.system.work import threads_again
 from variform.training import parts
-from variform.training.callbacks import Callbacks
+from variform.training.callbacks import Callbacks, each_of
 from variform.training.checkpoints import taking
 from variform.training.device import find_device, machine, threads_of
 from variform.training.fit import NonFiniteError, fit
@@ -90,7 +92,12 @@ def train_run(
         HeldError: when another process writes into the folder.
         ValueError, OSError: for data, options or folders that do not fit; nothing is written then.
     """
-    watched = {"progress": progress, "on_step": on_step, "on_epoch": on_epoch}
+    watched = {
+        "progress": progress,
+        "on_step": on_step,
+        "on_epoch": on_epoch,
+        "pictures": pictures,
+    }
     with ExitStack() as stack:
         with processes.joined():
             if _was_restarted(folder):
@@ -178,7 +185,12 @@ def resume_run(
         HeldError: when another process writes into it.
         ValueError: when the data or the checkpoint are not those of the run, and for epochs that are not more.
     """
-    watched = {"progress": progress, "on_step": on_step, "on_epoch": on_epoch}
+    watched = {
+        "progress": progress,
+        "on_step": on_step,
+        "on_epoch": on_epoch,
+        "pictures": pictures,
+    }
     with ExitStack() as stack:
         with processes.joined():
             run, splits, history = _resumed(stack, folder, evaluation, tell, watched, epochs)
@@ -270,9 +282,9 @@ def _config_text(config: RunConfig, was_chosen: str) -> str:
 
 def _fit(
     config: RunConfig, folder: Path, splits: Splits, vae: VAE, was_chosen: str, *,
-    resume: bool, progress: bool | ProgressStyle, on_step: Callbacks, on_epoch: Callbacks,
+    resume: bool, progress: bool | ProgressStyle, on_step: Callbacks, on_epoch: Callbacks, pictures: bool,
 ) -> History:  # fmt: skip
-    """Train the model of a run, by all processes that there are."""
+    """Train the model of a run, by all processes that there are; live.html is one of its pictures."""
     objective = build_objective(vae, config.train, rows=len(splits.train))
     if processes.rank() == 0:
         write_json(folder / "data.json", describe(splits) | {"chosen": was_chosen})
@@ -290,8 +302,10 @@ def _fit(
         given["code"] = {part: code.sha256 for part, code in vae.codes.items()}
     if config.start is not None:
         given["start"] = identity(open_start(config.start).vae)
+    watch = Watch(folder, config, splits.valid, total_steps(config.train, len(splits.train)))
+    is_shown = pictures and processes.rank() == 0
     try:
-        with processes.joined():
+        with processes.joined(), watch.watching() if is_shown else nullcontext():
             return fit(
                 objective,
                 splits.train,
@@ -302,7 +316,7 @@ def _fit(
                 identity=json.dumps(given, sort_keys=True),
                 progress=progress,
                 on_step=on_step,
-                on_epoch=on_epoch,
+                on_epoch=[*each_of(on_epoch), watch] if pictures else on_epoch,
             )
     except NonFiniteError:
         if processes.rank() == 0:
@@ -324,23 +338,25 @@ def _finish(
     if processes.rank() != 0:
         return run
     alignment = None
+    shown = finishing(run.folder, run.config, history.rows) if pictures else nullcontext()
     try:
-        if run.config.start is not None:
-            alignment, axes = keep_axes(run, splits)
-            with taking(run.folder, "how far codes moved"):
-                write_json(run.folder / "axes.json", axes)
-        with taking(run.folder, "the model"):
-            save(run.vae, run.folder / "model.safetensors")
-            _save_last(run.vae, history, run.folder, alignment)
-        with taking(run.folder, "the numbers"):
-            has_bar = progress_style(progress) in ("auto", "bar")
-            numbers = assess(run, splits, progress=has_bar, keep=True)
-            write_json(run.folder / "evaluation.json", numbers)
-        if pictures:
-            with taking(run.folder, "the pictures and the report"):
-                figures = draw_pictures(run, splits, numbers, history.rows)
-                missing = write_explorer(run, splits, numbers)
-                write_report(run, splits, numbers, history, figures, missing)
+        with shown:
+            if run.config.start is not None:
+                alignment, axes = keep_axes(run, splits)
+                with taking(run.folder, "how far codes moved"):
+                    write_json(run.folder / "axes.json", axes)
+            with taking(run.folder, "the model"):
+                save(run.vae, run.folder / "model.safetensors")
+                _save_last(run.vae, history, run.folder, alignment)
+            with taking(run.folder, "the numbers"):
+                has_bar = progress_style(progress) in ("auto", "bar")
+                numbers = assess(run, splits, progress=has_bar, keep=True)
+                write_json(run.folder / "evaluation.json", numbers)
+            if pictures:
+                with taking(run.folder, "the pictures and the report"):
+                    figures = draw_pictures(run, splits, numbers, history.rows)
+                    missing = write_explorer(run, splits, numbers)
+                    write_report(run, splits, numbers, history, figures, missing)
     except KeyboardInterrupt as error:
         message = f"stopped after the training; go on with: {resume_command(run.folder)}"
         raise Stopped.by(error, message) from error

@@ -102,6 +102,8 @@ def show(
 ) -> None:
     """Open a page in the browser: the report of a run, its explorer, or what a study or a comparison wrote.
 
+    While a run is trained it is the page of its curves, which follows the training and ends as the report.
+
     Without a display it says where the page lies.
 
     Examples: `variform open runs/demo`, `variform open runs/demo --page explorer`
@@ -115,6 +117,11 @@ def show(
 
 def _page_in(place: Path, page: str) -> Path:
     """The page that is meant by a folder or a file."""
+    from variform.runs.live import live_page
+
+    live = live_page(place) if page == "report" else None
+    if live is not None:
+        return live
     names = [f"{page}.html", "comparison.html", "inspect.html"]
     paths = [place / name for name in names] if place.is_dir() else [place]
     found = [path for path in paths if path.suffix == ".html" and path.is_file()]
