@@ -44,7 +44,7 @@ NUMBERS = {
     "evaluation.json",
     "history.jsonl",
 } | SEALED
-EVERYTHING = {"report.html", "explorer.html"} | NUMBERS
+EVERYTHING = {"report.html", "explorer.html", "live.html"} | NUMBERS
 
 
 @pytest.fixture(autouse=True)

@@ -1,5 +1,6 @@
 """Rows in memory or on disk, their three parts, and passes over them."""
 
+import io
 import itertools
 import math
 from collections.abc import Iterator, Sequence
@@ -15,9 +16,11 @@ from torch import Tensor
 from variform.data.conditions import by_condition
 from variform.data.schema import Schema
 from variform.data.sources.source import Rendered, Shards
+from variform.system.notebook import html_image, html_line, html_table
 
 # Of a pass over all rows: data that are larger than memory must not be copied into it.
 VALUES_AT_ONCE = 2**20
+_SHOWN, _HIGH = 8, 64  # rows that a notebook shows, and pixels that an image is at least high there
 PARTS = ("train", "valid", "test")
 
 
@@ -147,6 +150,21 @@ class Dataset:
         if self.contexts is not None:
             parts.append("contexts")
         return f"Dataset({', '.join(parts)}; {self.schema.summary()})"
+
+    def _repr_html_(self) -> str:
+        """The first rows, in the data's own units."""
+        some = self.take(torch.arange(min(_SHOWN, len(self))))
+        title = f"{len(self):,} rows of {self.schema.source}"
+        raw = some.raw.index_select(0, torch.arange(len(some)))
+        if self.schema.columns and raw.ndim == 2:
+            header = [self.schema.title(name) for name in self.schema.columns]
+            rows = [[f"{value:.5g}" for value in row] for row in raw.tolist()]
+            return html_table(header, rows, title=title, note=self.schema.summary())
+        return (
+            html_line(title, bold=True)
+            + _pictures(raw, self.schema)
+            + html_line(self.schema.summary())
+        )
 
     def gather(self, index: Tensor) -> Tensor:
         """The raw rows at `index`, in memory.
@@ -389,6 +407,30 @@ class Splits:
     def __repr__(self) -> str:
         sizes = ", ".join(f"{len(getattr(self, part)):,} {part}" for part in PARTS)
         return f"Splits({sizes}; {self.schema.summary()}; fingerprint {self.fingerprint[:12]})"
+
+    def _repr_html_(self) -> str:
+        """How many rows each part has, the first of them, and what must be known of all."""
+        sizes = [[part, f"{len(getattr(self, part)):,}"] for part in PARTS]
+        notes = "".join(map(html_line, self.notes))
+        return html_table(["part", "rows"], sizes) + self.train._repr_html_() + notes
+
+
+def _pictures(raw: Tensor, schema: Schema) -> str:
+    """Images side by side as HTML; nothing for what is no image of one or three channels."""
+    if raw.ndim != 4 or raw.shape[1] not in (1, 3) or not len(raw):
+        return ""
+    from PIL import Image  # slow to import
+
+    low, high = min(schema.low), max(schema.high)
+    grey = ((raw.double() - low) / max(high - low, 1e-300) * 255).clamp(0, 255)
+    side_by_side = torch.cat(list(grey.round().to(torch.uint8)), -1).movedim(0, -1)
+    content = io.BytesIO()
+    image = Image.fromarray(side_by_side.squeeze(-1).numpy())
+    zoom = max(1, _HIGH // raw.shape[2])
+    image.resize((image.width * zoom, image.height * zoom), Image.Resampling.NEAREST).save(
+        content, "PNG"
+    )
+    return html_image(content.getvalue(), f"the first {len(raw)} images")
 
 
 def as_kept(values: np.ndarray, dtype: np.dtype) -> Tensor:

@@ -27,6 +27,7 @@ from variform.data.conditions import (
 from variform.data.outlines import Layout, known_layout
 from variform.data.rules import Rule, is_inactive, known_rule
 from variform.system import draws
+from variform.system.notebook import html_line, html_table
 
 _FAR = 256  # scales from zero: there float32 rounds by more than 1.5e-5 of one
 
@@ -112,6 +113,24 @@ class Schema:
 
     def __repr__(self) -> str:
         return f"Schema({self.summary()})"
+
+    def _repr_html_(self) -> str:
+        """What the columns are, or in a line what the images are."""
+        if not self.columns:
+            return html_line(self.summary())
+        every = range(len(self.columns))
+        parts: dict[str, list[object]] = {"column": [self.title(name) for name in self.columns]}
+        if self.kinds:
+            parts["kind"] = list(self.kinds)
+        for name, values in (("from", self.low), ("to", self.high), ("scale", self.scale)):
+            if len(values) == len(self.columns):
+                parts[name] = [f"{value:.4g}" for value in values]
+        if self.categories:
+            parts["categories"] = [", ".join(names[:5]) for names in self.categories]
+        rows = [[values[number] for values in parts.values()] for number in every]
+        return html_table(
+            list(parts), rows, title=f"{self.kind} of {self.source}", note=self.summary()
+        )
 
     def summary(self) -> str:
         """What the data are, in a line: kind, shape, values in raw units, scaling, and what stands beside a row.

@@ -14,7 +14,9 @@ from variform.config.checks import Count, Natural, checked
 from variform.config.choices import ProgressStyle
 from variform.config.model import OWN_PARTS
 from variform.config.run import RunConfig, default_folder
+from variform.evaluation.conclusion import conclude
 from variform.evaluation.embedding import EmbeddingName
+from variform.evaluation.tables import numbers_table
 from variform.faces.model import Model
 from variform.model.own_networks import code_of, require_in_files
 from variform.pages.explorer.contents import RowCount
@@ -23,8 +25,10 @@ from variform.runs import comparisons, folder
 from variform.runs import train as runs_train
 from variform.runs.explorer import explore
 from variform.runs.own_rows import own_rows
+from variform.runs.records import history
 from variform.runs.scores import assess
 from variform.system.import_path import Code, trusting
+from variform.system.notebook import html_picture, html_table
 from variform.training.callbacks import Callbacks
 from variform.training.history import resume_command
 from variform.training.progress import progress_style
@@ -80,6 +84,14 @@ class Run(folder.Run):
         """
         options: dict[str, Any] = {"samples": samples, "refine": refine, "seed": seed}
         return assess(self, self.data(), split=split, **options)
+
+    def _repr_html_(self) -> str:
+        """The verdict, the numbers and a picture, as a notebook shows them."""
+        numbers = self.evaluation
+        found = conclude(numbers, self.config.train, history(self.folder))
+        header, rows = numbers_table(numbers)
+        table = html_table(header, rows, title=f"{found.found}.", note=str(self.folder))
+        return table + html_picture(self.folder / "figures/reconstructions.png", "Reconstructions")
 
     def explore(
         self,

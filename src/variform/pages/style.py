@@ -4,6 +4,7 @@ An array is (..., *event) in the user's own units: an event is (channels, height
 (columns,) for tables. Whoever passes `columns` says that the events are rows of a table.
 """
 
+import io
 import math
 import textwrap
 import warnings
@@ -43,9 +44,18 @@ MOST_TILES = 400
 # ── Figures and panels ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
+class ShownFigure(Figure):
+    """A figure that shows itself in a notebook, without pyplot."""
+
+    def _repr_png_(self) -> bytes:
+        content = io.BytesIO()
+        self.savefig(content, format="png", dpi=_DOTS)
+        return content.getvalue()
+
+
 def new_figure(width: float, height: float, title: str, note: str = "") -> Figure:
     """An empty figure (inches) with its title above and a note below."""
-    figure = Figure(figsize=(width, height), dpi=150, layout="constrained", facecolor="white")
+    figure = ShownFigure(figsize=(width, height), dpi=150, layout="constrained", facecolor="white")
     figure.set_layout_engine("constrained", w_pad=0.08, h_pad=0.08)
     title = fitted_text(title, int(8.5 * width))
     figure.suptitle(title, fontsize=TITLE_SIZE, fontweight="bold", color=INK)

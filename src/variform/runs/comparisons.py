@@ -38,6 +38,7 @@ from variform.runs.grounds import (
 from variform.runs.records import history
 from variform.runs.scores import scored_rows
 from variform.system.files import new_folder, replacing, write_json, write_text
+from variform.system.notebook import html_line, html_table
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,15 @@ class Comparison:
     refusals: list[dict[str, Any]]
     seeds: list[dict[str, Any]]
     options: dict[str, list[str]]
+
+    def _repr_html_(self) -> str:
+        """The tables, as a notebook shows them."""
+        shown = [
+            html_table(table.header, table.rows, title=table.title, note=table.note)
+            for table in self.tables()
+        ]
+        refusals = [html_line(refusal["reason"]) for refusal in self.refusals]
+        return "".join([*shown, *refusals])
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""

@@ -13,7 +13,7 @@ from variform.config.words import counted
 from variform.pages.live import Live, State, render_live
 from variform.runs.records import read_config, read_history
 from variform.system.files import write_text
-from variform.system.locks import HeldError, held
+from variform.system.locks import HeldError, held, require_held
 from variform.training.callbacks import Moment
 from variform.training.history import HISTORY, resume_command
 
@@ -137,9 +137,8 @@ def write(
         state, f"Training: epoch {len(rows):,}" if rows else "Training begins"
     )
     has_report = (folder / "report.html").is_file()
-    links = [("Report", "report.html")] if has_report else []
-    if state not in ("done", "stopped", "died") and has_report:
-        links = [("Report of before", "report.html")]
+    called = "Report" if state == "done" else "Report of before"
+    links = [(called, "report.html")] if has_report else []
     page = Live(
         "running" if state == "finishing" else state,
         f"variform: {config.source}, {counted(config.model.latents, 'latent dimension')}",
@@ -154,6 +153,7 @@ def write(
         int(1000 * _patience(rows, state)),
     )
     with suppress(OSError):
+        require_held(folder)
         write_text(folder / LIVE, render_live(page))
 
 

@@ -36,6 +36,7 @@ from variform.runs.scores import assess, scored_rows
 from variform.runs.train import resume_run, train_run
 from variform.system import locks, processes
 from variform.system.files import sweep, write_json, write_text
+from variform.system.notebook import html_table
 from variform.system.signals import Stopped
 
 
@@ -62,6 +63,12 @@ class Study:
     def __repr__(self) -> str:
         dims = ", ".join(str(row["latent_dim"]) for row in self.rows)
         return f"Study(latent_dim {dims}; recommended {self.recommended}: {self.reason})"
+
+    def _repr_html_(self) -> str:
+        """The table, as a notebook shows it."""
+        header, rows = self.table()
+        note = f"Recommended: {self.recommended}; {self.reason}."
+        return html_table(header, rows, title="Latent dimensions", note=note)
 
     def table(self) -> tuple[list[str], list[list[str]]]:
         """Header and rows of text."""

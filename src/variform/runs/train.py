@@ -4,8 +4,8 @@ import copy
 import dataclasses
 import json
 import subprocess
-from collections.abc import Callable
-from contextlib import ExitStack, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ from variform.runs.folder import (
     require_same_data,
     with_note_of_responses,
 )
-from variform.runs.live import Watch, finishing
+from variform.runs.live import LIVE, Watch, finishing
 from variform.runs.own_rows import OwnRows, located
 from variform.runs.pictures import draw_pictures, write_report
 from variform.runs.plan import begun, prepare
@@ -288,6 +288,8 @@ def _fit(
     objective = build_objective(vae, config.train, rows=len(splits.train))
     if processes.rank() == 0:
         write_json(folder / "data.json", describe(splits) | {"chosen": was_chosen})
+        if not pictures:
+            (folder / LIVE).unlink(missing_ok=True)
         threads = threads_of(objective, config.train)
         before = read_sessions(folder / "environment.json")
         if resume and before:
@@ -339,28 +341,34 @@ def _finish(
         return run
     alignment = None
     shown = finishing(run.folder, run.config, history.rows) if pictures else nullcontext()
-    try:
-        with shown:
-            if run.config.start is not None:
-                alignment, axes = keep_axes(run, splits)
-                with taking(run.folder, "how far codes moved"):
-                    write_json(run.folder / "axes.json", axes)
-            with taking(run.folder, "the model"):
-                save(run.vae, run.folder / "model.safetensors")
-                _save_last(run.vae, history, run.folder, alignment)
-            with taking(run.folder, "the numbers"):
-                has_bar = progress_style(progress) in ("auto", "bar")
-                numbers = assess(run, splits, progress=has_bar, keep=True)
-                write_json(run.folder / "evaluation.json", numbers)
-            if pictures:
-                with taking(run.folder, "the pictures and the report"):
-                    figures = draw_pictures(run, splits, numbers, history.rows)
-                    missing = write_explorer(run, splits, numbers)
-                    write_report(run, splits, numbers, history, figures, missing)
-    except KeyboardInterrupt as error:
-        message = f"stopped after the training; go on with: {resume_command(run.folder)}"
-        raise Stopped.by(error, message) from error
+    with shown, _stopped_after_training(run.folder):
+        if run.config.start is not None:
+            alignment, axes = keep_axes(run, splits)
+            with taking(run.folder, "how far codes moved"):
+                write_json(run.folder / "axes.json", axes)
+        with taking(run.folder, "the model"):
+            save(run.vae, run.folder / "model.safetensors")
+            _save_last(run.vae, history, run.folder, alignment)
+        with taking(run.folder, "the numbers"):
+            has_bar = progress_style(progress) in ("auto", "bar")
+            numbers = assess(run, splits, progress=has_bar, keep=True)
+            write_json(run.folder / "evaluation.json", numbers)
+        if pictures:
+            with taking(run.folder, "the pictures and the report"):
+                figures = draw_pictures(run, splits, numbers, history.rows)
+                missing = write_explorer(run, splits, numbers)
+                write_report(run, splits, numbers, history, figures, missing)
     return run
+
+
+@contextmanager
+def _stopped_after_training(folder: Path) -> Iterator[None]:
+    """Inside a signal ends the run with a word on how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        message = f"stopped after the training; go on with: {resume_command(folder)}"
+        raise Stopped.by(error, message) from error
 
 
 def _note_session(folder: Path, config: RunConfig, splits: Splits, threads: int) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from safetensors import SafetensorError, safe_open
 
 from variform.system.files import to_json, write_text
+from variform.system.notebook import html_table
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -54,6 +55,25 @@ class History:
             f"History({len(self.rows)} epochs, {last['step']:,} steps, best epoch {self.best_epoch}{loss}; "
             f"{self.stopped}{back})"
         )
+
+    def _repr_html_(self) -> str:
+        """The first, the best and the last epoch."""
+        names = ("train_loss", "valid_loss", "valid_elbo", "valid_kl")
+        kept = {self.best_epoch: "best"}
+        if self.rows:
+            kept = {self.rows[0]["epoch"]: "first", self.rows[-1]["epoch"]: "last"} | kept
+        rows = [
+            [
+                f"{kept[row['epoch']]}: {row['epoch']:,}",
+                f"{row['step']:,}",
+                *(f"{row[name]:.5g}" for name in names),
+                f"{row['seconds']:,.1f}",
+            ]
+            for row in self.rows
+            if row["epoch"] in kept
+        ]
+        header = ["epoch", "step", *(name.replace("_", " ") for name in names), "seconds"]
+        return html_table(header, rows, title=f"{len(self.rows):,} epochs", note=self.stopped)
 
 
 def resume_command(folder: Path | None) -> str:

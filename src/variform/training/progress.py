@@ -11,6 +11,7 @@ from variform.config.checks import checked
 from variform.config.choices import ProgressStyle
 from variform.system import processes
 from variform.system.files import to_json
+from variform.system.notebook import Line, in_notebook
 from variform.system.products import Products
 from variform.system.terminal import console
 from variform.training.step import mean_terms
@@ -21,7 +22,8 @@ class Display:
 
     Args:
         style: `bar`, a live bar; `lines`, a line an epoch; `auto`, a bar on a terminal and lines elsewhere; `json`, the
-            row of each epoch as history.jsonl has it; `none`.
+            row of each epoch as history.jsonl has it; `none`. In a notebook a bar is one line that is written anew, and
+            `auto` is one.
         total: Steps of the whole training.
         rows: Number of training rows.
     """
@@ -32,7 +34,9 @@ class Display:
         self.console = console()
         self.shown = style in ("auto", "bar", "lines")
         self.is_json = style == "json"
-        self.live = style == "bar" or (style == "auto" and self.console.is_terminal)
+        is_bar = style == "bar" or (style == "auto" and (self.console.is_terminal or in_notebook()))
+        self.line = Line() if is_bar and in_notebook() else None
+        self.live = is_bar and self.line is None
         self.last_update = self.started = time.monotonic()
         self.first_step: int | None = None
         self.next_line = 0.0
@@ -67,7 +71,8 @@ class Display:
 
     def step(self, step: int, sums: Tensor) -> None:
         """Show how far it is, and the loss, at most five times a second."""
-        if not self.live or time.monotonic() - self.last_update < 0.2:
+        is_moving = self.live or self.line is not None
+        if not is_moving or time.monotonic() - self.last_update < 0.2:
             return
         now = time.monotonic()
         self.last_update = now
@@ -80,6 +85,13 @@ class Display:
         text = "  ".join(f"{name} {value:.2f}" for name, value in values)
         text += f"  {rate * sums[-1].item() * processes.count():,.0f} examples/s"
         self.progress.update(self.task, completed=step, description=text)
+        if self.line is not None:
+            left = (self.total - step) / rate if rate else math.inf
+            self.line.show(f"{self.how_far(step)}, {left:,.0f} s left  {text}")
+
+    def how_far(self, step: int) -> str:
+        """The steps that are done."""
+        return f"step {step:,} of {self.total:,} ({step / self.total:.0%})"
 
     @staticmethod
     def _numbers(row: dict[str, Any]) -> str:
@@ -103,6 +115,10 @@ class Display:
             self.console.file.write(f"{to_json(row)}\n")
             self.console.file.flush()
         self.progress.update(self.task, completed=row["step"])
+        if self.line is not None:
+            text = f"epoch {row['epoch']}  {self._numbers(row)}"
+            self.line.show(f"{self.how_far(row['step'])}  {text}")
+            return
         is_too_soon = self.live and row["step"] < min(self.total, self.next_line)
         if not self.shown or is_too_soon:
             return

@@ -1,0 +1,206 @@
+"""Notebooks, run by Jupyter's own client: one line of progress, and results that show themselves in a browser."""
+
+import base64
+import html.parser
+import io
+
+import numpy as np
+import pytest
+from browsers import CHROMIUM, Chromium
+from PIL import Image
+
+from variform import ModelConfig, build_vae, load, read, save, train
+from variform.faces.model import Model
+from variform.system.notebook import html_table
+from variform.training.history import History
+
+nbclient = pytest.importorskip("nbclient")
+nbformat = pytest.importorskip("nbformat")
+
+CELLS = {
+    "data": """
+import numpy as np
+import variform
+rows = {"<b>width</b>": np.arange(200.0) % 7, "depth": np.random.default_rng(0).normal(size=200)}
+table = variform.read(rows)
+table""",
+    "train": """
+run = variform.train(rows, out="run", latent_dim=1, likelihood="gaussian-shared", epochs=30,
+                     nll_samples=20)""",
+    "run": "run",
+    "fit": """
+from variform import ModelConfig, TrainConfig, build_objective, build_vae, fit
+config = TrainConfig(epochs=7)
+objective = build_objective(build_vae(ModelConfig(latent_dim=1), table.schema), config)
+history = fit(objective, table.train, table.valid, config, progress=True)""",
+    "history": "history",
+    "schema": "table.schema",
+    "digits": 'variform.read("digits").test',
+    "comparison": """
+other = variform.train(rows, out="other", latent_dim=2, likelihood="gaussian-shared", epochs=3,
+                       nll_samples=20, pictures=False, progress="none")
+run.compare(other)""",
+    "figure": """
+from variform.pages.curves import plot_curves
+plot_curves(history.rows)""",
+    "quiet": 'variform.fit(objective, table.train, table.valid, config, progress="none");',
+}
+
+
+@pytest.fixture(scope="module")
+def outputs(tmp_path_factory):
+    """What each cell showed."""
+    folder = tmp_path_factory.mktemp("notebook")
+    notebook = nbformat.v4.new_notebook()
+    notebook.cells = [nbformat.v4.new_code_cell(source.strip()) for source in CELLS.values()]
+    nbclient.NotebookClient(
+        notebook, timeout=300, resources={"metadata": {"path": str(folder)}}
+    ).execute()
+    return dict(zip(CELLS, (cell["outputs"] for cell in notebook.cells), strict=True))
+
+
+def shown(outputs, name):
+    """The HTML of a cell's value."""
+    (value,) = [each for each in outputs[name] if each["output_type"] == "execute_result"]
+    return value["data"]["text/html"]
+
+
+class Reader(html.parser.HTMLParser):
+    """The cells of tables, row by row."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.rows: list[list[str]] = []
+        self.is_in_cell = False
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("td", "th"):
+            self.rows[-1].append("")
+            self.is_in_cell = True
+
+    def handle_endtag(self, tag):
+        self.is_in_cell &= tag not in ("td", "th")
+
+    def handle_data(self, data):
+        if self.is_in_cell:
+            self.rows[-1][-1] += data
+
+
+@pytest.mark.parametrize("name", ["train", "fit"])
+def test_progress_is_one_line(outputs, name):
+    lines = [each for each in outputs[name] if each["output_type"] == "display_data"]
+    (line,) = [each["data"]["text/plain"] for each in lines]
+    assert "\n" not in line and "(100%)" in line and "epoch" in line
+    streams = "".join(each["text"] for each in outputs[name] if each["output_type"] == "stream")
+    assert "epoch " not in streams
+
+
+def test_without_progress_nothing_is_said(outputs):
+    assert outputs["quiet"] == []
+
+
+def test_a_table_shows_its_columns_as_text(outputs):
+    text = shown(outputs, "data")
+    assert "&lt;b&gt;width&lt;/b&gt;" in text and "<b>width" not in text
+    rows = Reader(text).rows
+    assert [row[0] for row in rows[1:4]] == ["train", "valid", "test"]
+    assert sum(int(row[1]) for row in rows[1:4]) == 200
+    schema = Reader(shown(outputs, "schema")).rows
+    assert [row[0] for row in schema] == ["column", "<b>width</b>", "depth"]
+    assert schema[1][schema[0].index("to")] == "6"
+
+
+def test_the_history_shows_its_first_best_and_last_epoch(outputs):
+    rows = Reader(shown(outputs, "history")).rows
+    assert rows[0][:2] == ["epoch", "step"]
+    assert rows[1][0].startswith(("first: 1", "best: 1"))
+    assert any(row[0].startswith("best: ") for row in rows[1:])
+    assert rows[-1][0].endswith(": 7")
+
+
+def test_a_run_shows_verdict_numbers_and_picture(outputs):
+    text = shown(outputs, "run")
+    assert "latent used" in text and "NLL" in text
+    content = base64.b64decode(text.partition("base64,")[2].partition('"')[0])
+    assert Image.open(io.BytesIO(content)).width > 300
+
+
+def test_a_comparison_shows_its_tables(outputs):
+    rows = Reader(shown(outputs, "comparison")).rows
+    assert {"run", "other"} <= {row[0] for row in rows}
+
+
+def test_images_show_as_pictures_of_their_pixels(outputs):
+    text = shown(outputs, "digits")
+    content = base64.b64decode(text.partition("base64,")[2].partition('"')[0])
+    pixels = np.asarray(Image.open(io.BytesIO(content)))
+    first = read("digits").test.raw[0, 0].numpy()
+    np.testing.assert_array_equal(pixels[4:64:8, 4:64:8], np.round(first / 16 * 255))
+
+
+def test_a_figure_shows_itself(outputs):
+    (value,) = [each for each in outputs["figure"] if each["output_type"] == "execute_result"]
+    image = Image.open(io.BytesIO(base64.b64decode(value["data"]["image/png"])))
+    assert image.width == pytest.approx(1100, abs=2)
+
+
+def test_of_many_rows_a_table_shows_the_first():
+    rows = Reader(html_table(["n"], [[n] for n in range(1000)])).rows
+    assert [row[0] for row in rows] == ["n", *map(str, range(30))]
+    assert "and 970 more" in html_table(["n"], [[n] for n in range(1000)])
+
+
+def test_an_empty_history_shows_itself():
+    assert "0 epochs" in History([], 0, {}, "nothing <done>")._repr_html_()
+
+
+def test_a_model_of_memory_or_of_a_file_explores_itself(tmp_path):
+    vae = build_vae(ModelConfig(latent_dim=2, hidden=(8,)), read("digits").schema)
+    save(vae, tmp_path / "model.safetensors")
+    pages = [Model(vae).explore(), load(tmp_path / "model.safetensors").explore()]
+    assert pages[0].html == pages[1].html
+    assert pages[0]._repr_html_().startswith("<iframe srcdoc=")
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    if not CHROMIUM:
+        pytest.skip("needs Chromium")
+    window = Chromium(tmp_path_factory.mktemp("saved"))
+    yield window
+    window.close()
+
+
+@pytest.mark.parametrize(
+    ("scheme", "ground", "ink"), [("light", "#ffffff", "#111111"), ("dark", "#111111", "#eeeeee")]
+)
+def test_what_is_shown_takes_the_colours_around_it(browser, outputs, tmp_path, scheme, ground, ink):
+    parts = "".join(shown(outputs, name) for name in ("data", "run", "history", "comparison"))
+    style = f"<style>body {{ background: {ground}; color: {ink} }}</style>"
+    (tmp_path / "page.html").write_text(f"<!doctype html>{style}<body>{parts}")
+    browser.resize(900, 900, color_scheme=scheme)
+    browser.page.goto((tmp_path / "page.html").as_uri())
+    colours = browser.run(
+        "[...new Set([...document.querySelectorAll('td, th, p')].map((e) => getComputedStyle(e).color))]"
+    )
+    assert len(colours) == 1
+    expected = ", ".join(str(int(ink[at : at + 2], 16)) for at in (1, 3, 5))
+    assert colours == [f"rgb({expected})"]
+
+
+@pytest.mark.parametrize("sandbox", ["allow-scripts", "allow-scripts allow-downloads"])
+def test_an_explorer_starts_in_a_frame_that_may_store_nothing(browser, tmp_path, sandbox):
+    rows = np.random.default_rng(0).normal(size=(120, 3)) @ np.tri(3)
+    options = {"likelihood": "gaussian-shared", "nll_samples": 20, "progress": False}
+    run = train(rows, out=tmp_path / "run", latent_dim=2, epochs=2, pictures=False, **options)
+    shown = run.explore()._repr_html_().replace("allow-scripts allow-downloads", sandbox)
+    assert f'sandbox="{sandbox}"' in shown
+    (tmp_path / "page.html").write_text(f"<!doctype html><body>{shown}")
+    browser.resize(900, 900)
+    browser.page.goto((tmp_path / "page.html").as_uri())
+    frame = browser.page.frame_locator("iframe")
+    frame.locator("canvas").first.wait_for()
+    assert frame.locator("h1").inner_text()
