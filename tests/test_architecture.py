@@ -176,6 +176,7 @@ EXTRAS = {
     "hub.py": "hub",
     "onnx.py": "onnx",
     "serving.py": "serve",
+    "widget.py": "notebook",
 }
 """The modules that may import what an extra brings."""
 

@@ -3,14 +3,17 @@
 import base64
 import html.parser
 import io
+import sys
 
 import numpy as np
 import pytest
+import traitlets
 from browsers import CHROMIUM, Chromium
 from PIL import Image
 
 from variform import ModelConfig, build_vae, load, read, save, train
 from variform.faces.model import Model
+from variform.pages.explorer.page import Page
 from variform.system.notebook import html_table
 from variform.training.history import History
 
@@ -204,3 +207,65 @@ def test_an_explorer_starts_in_a_frame_that_may_store_nothing(browser, tmp_path,
     frame = browser.page.frame_locator("iframe")
     frame.locator("canvas").first.wait_for()
     assert frame.locator("h1").inner_text()
+
+
+# --- a selection of the page in Python ------------------------------------------------------------------------------
+
+HARNESS = """async ([source, page]) => {
+  const { default: widget } = await import(`data:text/javascript;base64,${source}`);
+  const sent = [];
+  globalThis.sent = sent;
+  const values = { page };
+  const model = {
+    get: (name) => values[name],
+    set: (name, value) => { values[name] = value; },
+    save_changes: () => { sent.push(values.selection); },
+  };
+  widget.render({ model, el: document.body });
+}"""
+
+
+def test_what_is_selected_on_the_page_reaches_the_widget(browser, tmp_path):
+    pytest.importorskip("anywidget")
+    rows = np.random.default_rng(0).normal(size=(120, 3)) @ np.tri(3)
+    options = {"likelihood": "gaussian-shared", "nll_samples": 20, "progress": False}
+    run = train(rows, out=tmp_path / "run", latent_dim=2, epochs=2, pictures=False, **options)
+    widget = run.explore().widget()
+    (tmp_path / "page.html").write_text("<!doctype html><body>")
+    browser.resize(1200, 900)
+    tab = browser.page
+    tab.goto((tmp_path / "page.html").as_uri())
+    source = base64.b64encode(widget._esm.encode()).decode()
+    tab.evaluate(HARNESS, [source, widget.page])
+    frame = tab.frame_locator("iframe")
+    tab.wait_for_function("sent.length === 1")
+    assert tab.evaluate("sent[0]") == []
+    frame.get_by_role("button", name="Select all in view").click()
+    tab.wait_for_function("sent.length === 2")
+    selected = tab.evaluate("sent[1]")
+    splits = run.data()
+    every = [*splits.train.index, *splits.valid.index, *splits.test.index]
+    assert sorted(selected) == sorted(int(index) for index in every)
+    frame.get_by_role("button", name="Clear selection").click()
+    tab.wait_for_function("sent.at(-1).length === 0")
+
+
+def test_a_widget_has_the_selection_as_a_trait():
+    pytest.importorskip("anywidget")
+    widget = Page("<!doctype html>").widget()
+    heard = []
+    widget.observe(lambda change: heard.append(change["new"]), "selection")
+    assert widget.selection == []
+    widget.set_state({"selection": [3, 5]})  # as the notebook's side sends it
+    assert widget.selection == [3, 5] and heard == [[3, 5]]
+    with pytest.raises(traitlets.TraitError):
+        widget.selection = ["three"]
+
+
+def test_without_the_extra_the_widget_names_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "anywidget", None)
+    monkeypatch.delitem(sys.modules, "variform.pages.explorer.widget", raising=False)
+    with pytest.raises(
+        ValueError, match=r"a selection in Python needs .* extra notebook; anywidget"
+    ):
+        Page("<!doctype html>").widget()

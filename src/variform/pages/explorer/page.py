@@ -10,6 +10,7 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
+from variform.system.extras import needing
 from variform.system.files import to_json, write_text
 
 _SCRIPT = resources.files("variform.pages") / "script"
@@ -43,6 +44,18 @@ class Page:
 
     def __repr__(self) -> str:
         return f"Page of {len(self.html) / 1e6:.2f} MB: save(path) writes it, a notebook shows it"
+
+    def widget(self) -> Any:
+        """The page as a widget of a notebook, whose `selection` has the numbers of the rows selected on its map.
+
+        Rows are counted from 0 in the order of the data, as in the file that the page saves.
+
+        Raises:
+            ValueError: where the packages of the extra `notebook` are missing.
+        """
+        with needing("notebook", "a selection in Python"):
+            from variform.pages.explorer.widget import ExplorerWidget
+        return ExplorerWidget(page=self.html)
 
     def _repr_html_(self) -> str:
         """The page in a frame that may run its scripts and save files, and may not touch the notebook."""

@@ -55,6 +55,9 @@ const WRITTEN_INTO = "input:not([type=range]):not([type=checkbox]), select, text
 const dialog = () => /** @type {HTMLDialogElement} */ (byId("help"));
 
 export class App {
+  /** Tells a notebook around the page what is selected. @type {(() => void) | null} */
+  tell = null;
+
   /** @type {View | null} */
   view = null;
 

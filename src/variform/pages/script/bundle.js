@@ -2607,12 +2607,12 @@ let{state,world}=this.app,chosen=this.app.
 chosen();if(this.pins.hidden=state.pins.
 length<3,this.save.hidden=!chosen,this.clear.
 hidden=!state.selection,chosen===this._chosen)
-return;this._chosen=chosen;let count=chosen?
-countOf(chosen):0,rows=world.cloud.count.
-toLocaleString("en");this.save.disabled=
-count===0,this.said.textContent=chosen?`${count.
-toLocaleString("en")} of ${rows} selecte\
-d`:HINT2}},ChosenExamples=class{_chosen=void 0;shown=[];constructor(app,host,go){
+return;this._chosen=chosen,this.app.tell?.();
+let count=chosen?countOf(chosen):0,rows=world.
+cloud.count.toLocaleString("en");this.save.
+disabled=count===0,this.said.textContent=
+chosen?`${count.toLocaleString("en")} of\
+ ${rows} selected`:HINT2}},ChosenExamples=class{_chosen=void 0;shown=[];constructor(app,host,go){
 this.app=app,this.host=host,this.title=element(
 "p",{className:"chosen-title"});let place=element(
 "div",{className:"chosen-wall"});host.append(
@@ -3842,15 +3842,15 @@ null:Number(input.value);this._set(this.
 app.state.target.map(one=>one.name===name?
 {...one,[end]:number}:one))};return input.
 addEventListener("input",change),input}_show(){
-let asked=this.app.state.target.filter(({
-name,low,high})=>this._find(name)&&(low!==
-null||high!==null)),ranges=asked.length?
-asked:this._open();this.place.replaceChildren();
+let asked2=this.app.state.target.filter(
+({name,low,high})=>this._find(name)&&(low!==
+null||high!==null)),ranges=asked2.length?
+asked2:this._open();this.place.replaceChildren();
 let wanted=ranges.map(range=>({range,spread:spreadOf(
 this._find(range.name).numbers)})),found=this.
-_found(wanted);this.said.textContent=asked.
-length?this._inWords(asked,found):HINT3;
-let heads=this._heads(wanted,found);asked.
+_found(wanted);this.said.textContent=asked2.
+length?this._inWords(asked2,found):HINT3;
+let heads=this._heads(wanted,found);asked2.
 length||heads.pop(),new SortedTable(this.
 place,"Designs, the nearest first",heads,
 ()=>{}).show([...found.keys()],"",AT_ONCE3)}_open(){
@@ -3877,19 +3877,19 @@ map(read)}});return[...rows,...evaluated].
 map(one=>({...one,miss:distanceFrom(one.
 values,wanted)})).filter(({miss})=>Number.
 isFinite(miss)).sort((a,b)=>a.miss-b.miss)}_inWords(ranges,found){
-let asked=ranges.map(range=>wordsOf2(range,
+let asked2=ranges.map(range=>wordsOf2(range,
 this._find(range.name))).join(", "),met=found.
 filter(({miss})=>miss===0),known=met.filter(
 ({key})=>key.startsWith("r:")).length,evaluated=met.
 length-known;if(!found.length)return`Ask\
-ed for: ${asked}. No design on this page\
- has a value of each.`;if(!met.length){let miss=`\
-the nearest design misses by ${shown(found[0].
-miss,.01)} standard deviations`;return`A\
-sked for: ${asked}. Nothing meets all of\
- it: ${miss}.`}let others=this.app.world.
-study?` and ${evaluated.toLocaleString("\
-en")} evaluated`:"";return`Asked for: ${asked}\
+ed for: ${asked2}. No design on this pag\
+e has a value of each.`;if(!met.length){
+let miss=`the nearest design misses by ${shown(
+found[0].miss,.01)} standard deviations`;
+return`Asked for: ${asked2}. Nothing mee\
+ts all of it: ${miss}.`}let others=this.
+app.world.study?` and ${evaluated.toLocaleString(
+"en")} evaluated`:"";return`Asked for: ${asked2}\
 . ${known.toLocaleString("en")} known${others}\
  designs meet all of it.`}_heads(wanted,found){
 let{app}=this,items=i=>itemOf(app,found[i].
@@ -3946,7 +3946,7 @@ ArrowLeft:[-1,0],ArrowRight:[1,0],ArrowUp:[
 TOLD=["label","response"],WRITTEN_INTO="\
 input:not([type=range]):not([type=checkb\
 ox]), select, textarea",dialog=()=>byId(
-"help"),App=class{view=null;_planes=new Map;_insideOf=null;_inside=null;_chosen=null;_chosenOf=[];_colouring=null;_wanted=0;_shown=-1;constructor(contents,decoder){
+"help"),App=class{tell=null;view=null;_planes=new Map;_insideOf=null;_inside=null;_chosen=null;_chosenOf=[];_colouring=null;_wanted=0;_shown=-1;constructor(contents,decoder){
 this.contents=contents,this.decoder=decoder,
 Theme.palettes=contents.palettes,this.views=
 VIEWS.filter(view=>(!contents.collapsed||
@@ -4594,14 +4594,23 @@ ok)throw new Error(`the server answered ${answer.
 status}: ${await answer.text()}`);return new Float32Array(
 await answer.arrayBuffer())}};function createDecoder(payload,{
 kernel=null}={}){return payload.url?new RemoteDecoder(
-payload):new LocalDecoder(payload,kernel)}async function start(){try{let{contents,
+payload):new LocalDecoder(payload,kernel)}var ASKS="variform: selection",asked=new Promise(
+resolve=>{globalThis.addEventListener?.(
+"message",({data,ports})=>{data===ASKS&&
+ports.length===1&&resolve(ports[0])})});
+async function tellNotebook(app){let port=await asked;
+app.tell=()=>{let{numbers}=app.contents.
+rows,chosen=app.chosen()?app.chosenExamples():
+[];port.postMessage(chosen.map(i=>numbers?.[i]??
+i))},app.tell()}async function start(){try{let{contents,
 decoder}=JSON.parse(byId("data").textContent);
 byId("data").remove();let app=new App(contents,
 createDecoder(decoder));return await app.
-start(),performance.mark("variform-ready"),
-app}catch(error){let words=`The explorer\
- could not start: ${error.message}`;throw document.
-querySelector("main").prepend(text("p",words,
-{className:"failure",role:"alert"})),error}}
-Object.assign(globalThis,{variform:{start,
-createDecoder,Lines,Occupancy,reach}});})();
+start(),tellNotebook(app),performance.mark(
+"variform-ready"),app}catch(error){let words=`\
+The explorer could not start: ${error.message}`;
+throw document.querySelector("main").prepend(
+text("p",words,{className:"failure",role:"\
+alert"})),error}}Object.assign(globalThis,
+{variform:{start,createDecoder,Lines,Occupancy,
+reach}});})();

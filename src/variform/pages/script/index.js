@@ -5,6 +5,7 @@ import { Occupancy } from "./conditions.js";
 import { createDecoder } from "./decoder.js";
 import { byId, text } from "./elements.js";
 import { Lines } from "./lines.js";
+import { tellNotebook } from "./notebook.js";
 import { reach } from "./reach.js";
 
 /** Build the page from its data; what comes back is its App. */
@@ -14,6 +15,7 @@ async function start() {
     byId("data").remove();
     const app = new App(contents, createDecoder(decoder));
     await app.start();
+    void tellNotebook(app);
     performance.mark("variform-ready");
     return app;
   } catch (error) {

@@ -73,6 +73,7 @@ export class Selection {
     this.clear.hidden = !state.selection;
     if (chosen === this._chosen) return;
     this._chosen = chosen;
+    this.app.tell?.();
     const count = chosen ? countOf(chosen) : 0;
     const rows = world.cloud.count.toLocaleString("en");
     this.save.disabled = count === 0;
