@@ -201,6 +201,14 @@ def test_the_same_seed_draws_the_same_weights_also_of_lazy_layers(nets):
     assert not torch.equal(weight, other.encoder.layers[1].weight)
 
 
+def test_a_learned_variance_starts_at_that_of_the_rows(nets, rows):
+    train = read(rows * [1, 1, 1, 1, 9], variform.DataConfig(scaling="none")).train
+    config = ModelConfig(latent_dim=2, likelihood="gaussian-per-feature", decoder=f"{nets}:decoder")
+    vae = build_vae(config, train.schema, moments=train.moments())
+    variance = vae.decode(torch.zeros(1, 2)).variance[0]
+    assert np.allclose(variance.detach(), train.raw.numpy().var(0), rtol=0.01)
+
+
 def flat(in_shape, out_shape):
     return nn.Sequential(nn.Flatten(), nn.Linear(math.prod(in_shape), 7))
 

@@ -97,9 +97,12 @@ def build_vae(
                     centre = getattr(network, "centre", None)
                     if isinstance(centre, Tensor):  # those of the user's own may have none
                         centre.copy_(mean)
+        params = likelihood.start_at(
+            mean, variance
+        )  # which also starts the variance that it learns
         start_at = getattr(vae.decoder, "start_at", None)
         if callable(start_at):  # likewise
-            start_at(likelihood.start_at(mean, variance))
+            start_at(params)
     vae.config, vae.schema, vae.codes = config, schema, codes
     return vae
 
