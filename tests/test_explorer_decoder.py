@@ -226,3 +226,22 @@ def test_a_likelihood_without_steps_of_its_spread_decodes_all_the_same(
     assert engine.eval(
         f"variform.createDecoder({json.dumps(made)}).spread(new Float32Array(3)) === null"
     )
+
+
+@pytest.mark.parametrize("name", ["conv", "residual", "conv bands"])
+def test_weights_with_few_digits_stay_within_a_grey_level(name, engine, tmp_path, monkeypatch):
+    """The error that the payload states is that of other points too, up to a factor of two."""
+    monkeypatch.setattr(payload_of, "_LARGE", 0)
+    data = models.data_of(name, tmp_path)
+    vae = models.model_of(name, data)
+    made = decoder_payload(vae)
+    raw = np.frombuffer(base64.b64decode(made["weights"]), np.uint8)
+    start = min(array["start"] for array in made["arrays"].values() if array["type"] == "f16")
+    assert np.all(raw[start::2] % 2 == 0)  # the last digits are 0
+    z = np.random.default_rng(8).normal(size=(200, vae.latent_dim)).astype(np.float32)
+    low, high = (
+        data.schema.per_value(ends).numpy() for ends in (data.schema.low, data.schema.high)
+    )
+    found = np.abs(decode(engine, made, z) - exploration.decode(vae, z)) / (high - low)
+    assert found.max() < 1 / 255
+    assert 0 < made["error"] <= 0.5 / 255 and found.max() < 2 * made["error"]

@@ -1,6 +1,7 @@
 """The explorer page: what `contents` gathered and a decoder, in one HTML file that opens without a server."""
 
 import base64
+import gzip
 import hashlib
 import html
 from dataclasses import dataclass
@@ -8,11 +9,13 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from jinja2 import Environment, StrictUndefined
 
 from variform.system.extras import needing
 from variform.system.files import to_json, write_text
 
+_WORTH_IT = 200_000  # characters of weights: less is not compressed, so that it opens in the oldest browsers too
 _SCRIPT = resources.files("variform.pages") / "script"
 # What the bundle hands out is its one global name.
 _START = (
@@ -95,9 +98,27 @@ def render(contents: dict[str, Any], decoder: dict[str, Any], *, connect: str = 
         script_hash=_hash(script),
         style_hash=_hash(style),
         connect=connect,
-        data=_inert({"contents": contents, "decoder": decoder}),
+        data=_inert({"contents": contents, "decoder": _compressed(decoder)}),
     )
     return Page(text)
+
+
+def _compressed(decoder: dict[str, Any]) -> dict[str, Any]:
+    """A large decoder with its weights compressed, where that is smaller; `unpacked` of script/decoder.js undoes it.
+
+    First bytes and second bytes of float16 stand apart, which compresses better: the second ones hold the exponents.
+    """
+    text = decoder.get("weights", "")
+    if len(text) < _WORTH_IT:
+        return decoder
+    weights = np.frombuffer(base64.b64decode(text), np.uint8)
+    halves = [array["start"] for array in decoder["arrays"].values() if array["type"] == "f16"]
+    start = min(halves, default=len(weights))
+    pairs = weights[start:].reshape(-1, 2)
+    apart = np.concatenate([weights[:start], pairs[:, 0], pairs[:, 1]])
+    packed = base64.b64encode(gzip.compress(apart.tobytes(), 9, mtime=0)).decode("ascii")
+    rest = {name: value for name, value in decoder.items() if name != "weights"}
+    return rest | {"packed": packed, "apart": start}
 
 
 def _hash(text: str) -> str:

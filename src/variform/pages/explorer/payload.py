@@ -3,7 +3,7 @@
 import base64
 import copy
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,8 +14,13 @@ from variform.export.lowering import Program, Step, lower_decoder
 from variform.model.vae import VAE, evaluating
 from variform.system.draws import seeded
 
+Array = np.ndarray[Any, np.dtype[Any]]
+
 _MOST_NUMBERS = 2**22  # of an answer of a server, 16 MB
 _TOLERANCE = 5e-4  # of the range of the data: half of what the page promises
+_GREY = 0.5 / 255  # the same of images: half of one grey level of 255
+_DIGITS = range(4, 11)  # binary digits of a weight that may be enough; float16 has ten
+_LARGE = 100_000  # weights, from which on fewer digits are worth the look
 _POINTS = 64
 _STORED = {"f32": "<f4", "f16": "<f2"}
 
@@ -24,6 +29,9 @@ def decoder_payload(vae: VAE) -> dict[str, Any]:
     """What `createDecoder` in script/decoder.js takes: plain values for JSON.
 
     `steps` lead to the mean of p(x|z); the first `shared` of them and then `spread` lead to its standard deviations.
+
+    Of images with many weights these have as few binary digits as leave what is decoded from such draws within half of
+    one grey level of 255; `error` is the greatest difference, as a share of the range.
 
     Matrices and kernels are float16, all else float32. A matrix stays float32 if it does not fit, or, the one that
     matters most first, until what is decoded from draws of the prior moves by less than a two-thousandth of the data's
@@ -43,8 +51,11 @@ def decoder_payload(vae: VAE) -> dict[str, Any]:
     """
     program = _lowered(vae)
     matrices = list(_matrices(program.steps))  # those of the network, and then of the likelihood
-    halves = {matrices[number] for number in _fit_in_half(vae)}
-    return _shapes(vae) | _parted(program, vae.event_shape) | _packed(program, halves)
+    chosen = _fit_in_half(vae)
+    halves = {matrices[number] for number in chosen}
+    digits, error = _fewest_digits(vae, chosen)
+    made = _shapes(vae) | _parted(program, vae.event_shape) | _packed(program, halves, digits)
+    return made | {"error": error}
 
 
 def _lowered(vae: VAE) -> Program:
@@ -95,43 +106,72 @@ def _matrices(steps: Iterable[Step]) -> Iterable[str]:
             yield from _matrices(branch)
 
 
-def _packed(program: Program, halves: set[str]) -> dict[str, Any]:
+def _packed(program: Program, halves: set[str], digits: int) -> dict[str, Any]:
     """All arrays end to end, those of float32 first, where each start is a multiple of 4."""
     singles = [name for name in program.weights if name not in halves]
     arrays = {}
     packed = bytearray()
     for name in [*singles, *(name for name in program.weights if name in halves)]:
         values = program.weights[name]
+        if name in halves:
+            values = _shortened(values, digits)
         kind = "f16" if name in halves else "f32"
         arrays[name] = {"shape": list(values.shape), "type": kind, "start": len(packed)}
         packed += values.astype(_STORED[kind]).tobytes()
     return {"arrays": arrays, "weights": base64.b64encode(packed).decode("ascii")}
 
 
-def _fit_in_half(vae: VAE) -> list[int]:
-    """Which of the decoder's matrices may be rounded to float16, as places among them."""
+def _shortened(values: Array, digits: int) -> Array:
+    """Numbers as float16, rounded to so many binary digits behind the first one."""
+    bits = values.astype(np.float16).view(np.uint16).astype(np.uint32)
+    dropped = 10 - digits
+    if dropped:
+        bits = (bits + (1 << (dropped - 1))) >> dropped << dropped
+    return bits.astype(np.uint16).view(np.float16)
+
+
+def _error_of_rounding(vae: VAE) -> Callable[[Iterable[int], int], float]:
+    """The greatest error of what is decoded with some matrices rounded to some digits, as a share of the range."""
     z, context = _points(vae)
     exact = _decoded(vae, vae.decoder, z, context)
     span = _span(vae, z, context)
 
-    def error(rounded: Iterable[int]) -> float:
-        """The greatest error of what is decoded with these matrices rounded, as a share of the range."""
+    def error(rounded: Iterable[int], digits: int) -> float:
         decoder = copy.deepcopy(vae.decoder)
         with torch.no_grad():
             for number, weight in enumerate(_weights(decoder)):
                 if number in rounded:
-                    weight.copy_(weight.half())
+                    short = _shortened(weight.cpu().numpy(), digits)
+                    weight.copy_(torch.from_numpy(short))
         moved = np.abs(_decoded(vae, decoder, z, context) - exact)
         return float(np.nan_to_num(moved / span, nan=np.inf).max())
 
+    return error
+
+
+def _fewest_digits(vae: VAE, halves: Sequence[int]) -> tuple[int, float]:
+    """How many digits these matrices need, and the error that is left."""
+    error = _error_of_rounding(vae)
+    is_large = sum(weight.numel() for weight in _weights(vae.decoder)) >= _LARGE
+    if is_large and vae.schema is not None and vae.schema.kind == "image":
+        for digits in _DIGITS:
+            left = error(halves, digits)
+            if left <= _GREY:
+                return digits, left
+    return 10, error(halves, 10)
+
+
+def _fit_in_half(vae: VAE) -> list[int]:
+    """Which of the decoder's matrices may be rounded to float16, as places among them."""
+    error = _error_of_rounding(vae)
     halves = [
         number
         for number, weight in enumerate(_weights(vae.decoder))
         if bool(weight.half().isfinite().all())
     ]
-    if error(halves) > _TOLERANCE:
-        halves.sort(key=lambda number: error([number]))
-    while halves and error(halves) > _TOLERANCE:
+    if error(halves, 10) > _TOLERANCE:
+        halves.sort(key=lambda number: error([number], 10))
+    while halves and error(halves, 10) > _TOLERANCE:
         halves.pop()
     return halves
 

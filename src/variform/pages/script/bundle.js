@@ -3025,26 +3025,30 @@ r ELBO is better; constants are included\
 .",NUMBER={className:"number"},NumbersView=class extends View{static key="\
 numbers";static title="Numbers";mount(host){
 let{numbers,latents}=this.app.contents,{
-active,facts,notes}=numbers,of=`${active.
+active,notes}=numbers,{facts}=numbers,of=`${active.
 count} of ${active.of} units are active`,
-run=facts.map(([name,value])=>element("d\
-iv",{},text("dt",name),text("dd",value))),
-table=element("div",{},text("h2","Held-o\
-ut numbers"),scrolled("Held-out numbers",
-this._table()),note(HOW_TO_READ)),others=element(
-"div",{},text("h2",latents.unit?"KL per \
-latent dimension":"Variance of each post\
-erior mean"),this._bars(),note(`${of}: t\
-heir posterior mean varies by more than \
-0.01.`),text("h2","The run"),element("dl",
-{className:"facts"},...run));if(host.append(
-table,others),!notes.length)return;let items=notes.
-map(words=>text("li",words));others.append(
-text("h2","To be known"),element("ul",{className:"\
-notes"},...items))}_table(){let{header,rows}=this.
-app.contents.numbers,heads=header.map((words,i)=>text(
-"th",words,{scope:"col",className:i?"num\
-ber":""})),lines=rows.map(([name,...cells])=>element(
+{error}=this.app.decoder,levels=`within ${shown(
+255*error)} of 255 parts of the range`;error!==
+void 0&&(facts=[...facts,["Decoder of th\
+is page, beside Python's",levels]]);let run=facts.
+map(([name,value])=>element("div",{},text(
+"dt",name),text("dd",value))),table=element(
+"div",{},text("h2","Held-out numbers"),scrolled(
+"Held-out numbers",this._table()),note(HOW_TO_READ)),
+others=element("div",{},text("h2",latents.
+unit?"KL per latent dimension":"Variance\
+ of each posterior mean"),this._bars(),note(
+`${of}: their posterior mean varies by m\
+ore than 0.01.`),text("h2","The run"),element(
+"dl",{className:"facts"},...run));if(host.
+append(table,others),!notes.length)return;
+let items=notes.map(words=>text("li",words));
+others.append(text("h2","To be known"),element(
+"ul",{className:"notes"},...items))}_table(){
+let{header,rows}=this.app.contents.numbers,
+heads=header.map((words,i)=>text("th",words,
+{scope:"col",className:i?"number":""})),
+lines=rows.map(([name,...cells])=>element(
 "tr",{},text("th",name,{scope:"row"}),...cells.
 map(cellOf3))),head=element("thead",{},element(
 "tr",{},...heads));return element("table",
@@ -4495,38 +4499,52 @@ for(let[k,part]of parts.entries())data.set(
 part.data.subarray(i*sizes[k],(i+1)*sizes[k]),
 to),to+=sizes[k];return{count,context,data,
 shape:[size/product(shape.slice(1)),...shape.
-slice(1)]}}var MOST_FLOATS=2**21;function halves(bytes){
+slice(1)]}}var MOST_FLOATS=2**21,TOO_OLD="this brow\
+ser is too old to unpack the decoder. Op\
+en the page in Chrome or Edge 80, Firefo\
+x 113, Safari 16.4 or newer";function halves(bytes){
 let view=new DataView(bytes.buffer),bits=new Uint32Array(
 bytes.length/2),found=new Float32Array(bits.
 buffer);for(let i=0;i<bits.length;i++){let half=view.
 getUint16(2*i,!0);bits[i]=(half&32768)<<
 16|(half&32767)<<13}for(let i=0;i<found.
 length;i++)found[i]*=2**112;return found}
-function arraysOf(payload){let bytes=bytesOf(
-payload.weights),found={};for(let[name,{
-shape,type,start:start2}]of Object.entries(
-payload.arrays)){let isHalf=type==="f16",
-part=bytes.slice(start2,start2+product(shape)*
-(isHalf?2:4));found[name]={shape,values:isHalf?
-halves(part):new Float32Array(part.buffer)}}
-return found}var Decoder=class{constructor({
-latentDim,contextDim,eventShape}){this.latentDim=
-latentDim,this.contextDim=contextDim,this.
-eventShape=eventShape,this.size=product(
-eventShape)}count(z){let{latentDim}=this;
-if(z.length%latentDim)throw new RangeError(
-`z must hold ${latentDim} numbers a code\
-; got ${z.length} in all.`);return z.length/
-latentDim}contexts(context,count){let width=this.
-contextDim,told=new Float32Array(count*width);
-if(!context||!width)return told;let isKnown2=context.
-length===width||context.length===told.length,
-must=`a context must hold ${width} numbe\
-rs, for all codes or for each`;if(!isKnown2)
-throw new RangeError(`${must}; got ${context.
-length}.`);for(let i=0;i<told.length;i++)
-told[i]=context[i%context.length];return told}},
-LocalDecoder=class extends Decoder{constructor(payload,kernel){
+async function unpacked(payload){let{packed,
+apart,...rest}=payload;if(!packed)return payload;
+if(!globalThis.DecompressionStream)throw new Error(
+TOO_OLD);let stream=new Blob([bytesOf(packed)]).
+stream().pipeThrough(new DecompressionStream(
+"gzip")),bytes=new Uint8Array(await new Response(
+stream).arrayBuffer()),weights=bytes.slice(),
+count=(bytes.length-apart)/2;for(let i=0;i<
+count;i++)weights[apart+2*i]=bytes[apart+
+i],weights[apart+2*i+1]=bytes[apart+count+
+i];return{...rest,weights}}function arraysOf(payload){
+let{weights}=payload,bytes=typeof weights==
+"string"?bytesOf(weights):weights,found={};
+for(let[name,{shape,type,start:start2}]of Object.
+entries(payload.arrays)){let isHalf=type===
+"f16",part=bytes.slice(start2,start2+product(
+shape)*(isHalf?2:4));found[name]={shape,
+values:isHalf?halves(part):new Float32Array(
+part.buffer)}}return found}var Decoder=class{constructor({
+latentDim,contextDim,eventShape,error}){
+this.latentDim=latentDim,this.contextDim=
+contextDim,this.eventShape=eventShape,this.
+size=product(eventShape),this.error=error}count(z){
+let{latentDim}=this;if(z.length%latentDim)
+throw new RangeError(`z must hold ${latentDim}\
+ numbers a code; got ${z.length} in all.`);
+return z.length/latentDim}contexts(context,count){
+let width=this.contextDim,told=new Float32Array(
+count*width);if(!context||!width)return told;
+let isKnown2=context.length===width||context.
+length===told.length,must=`a context mus\
+t hold ${width} numbers, for all codes o\
+r for each`;if(!isKnown2)throw new RangeError(
+`${must}; got ${context.length}.`);for(let i=0;i<
+told.length;i++)told[i]=context[i%context.
+length];return told}},LocalDecoder=class extends Decoder{constructor(payload,kernel){
 super(payload),this.products=new Products(
 kernel),this.kernel=this.products.memory.
 name;let arrays=arraysOf(payload);this.steps=
@@ -4605,12 +4623,12 @@ rows,chosen=app.chosen()?app.chosenExamples():
 i))},app.tell()}async function start(){try{let{contents,
 decoder}=JSON.parse(byId("data").textContent);
 byId("data").remove();let app=new App(contents,
-createDecoder(decoder));return await app.
-start(),tellNotebook(app),performance.mark(
-"variform-ready"),app}catch(error){let words=`\
-The explorer could not start: ${error.message}`;
-throw document.querySelector("main").prepend(
-text("p",words,{className:"failure",role:"\
-alert"})),error}}Object.assign(globalThis,
-{variform:{start,createDecoder,Lines,Occupancy,
-reach}});})();
+createDecoder(await unpacked(decoder)));
+return await app.start(),tellNotebook(app),
+performance.mark("variform-ready"),app}catch(error){
+let words=`The explorer could not start:\
+ ${error.message}`;throw document.querySelector(
+"main").prepend(text("p",words,{className:"\
+failure",role:"alert"})),error}}Object.assign(
+globalThis,{variform:{start,createDecoder,
+Lines,Occupancy,reach}});})();

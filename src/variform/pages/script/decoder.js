@@ -18,6 +18,9 @@ import { product, STEPS } from "./steps.js";
 
 const MOST_FLOATS = 2 ** 21; // of the largest layer of a batch; more codes than fit are decoded one batch after another
 
+const TOO_OLD =
+  "this browser is too old to unpack the decoder. Open the page in Chrome or Edge 80, Firefox 113, Safari 16.4 or newer";
+
 /** @typedef {Record<string, { shape: number[], values: Float32Array }>} Arrays */
 
 // ---- arrays of the payload
@@ -39,9 +42,31 @@ function halves(bytes) {
   return found;
 }
 
+/**
+ * A payload whose weights page.py has compressed with these as bytes; any other one as it is.
+ *
+ * @param {Payload} payload
+ * @returns {Promise<Payload>}
+ */
+export async function unpacked(payload) {
+  const { packed, apart, ...rest } = payload;
+  if (!packed) return payload;
+  if (!globalThis.DecompressionStream) throw new Error(TOO_OLD);
+  const stream = new Blob([bytesOf(packed)]).stream().pipeThrough(new DecompressionStream("gzip"));
+  const bytes = new Uint8Array(await new Response(stream).arrayBuffer());
+  const weights = bytes.slice();
+  const count = (bytes.length - apart) / 2;
+  for (let i = 0; i < count; i++) {
+    weights[apart + 2 * i] = bytes[apart + i];
+    weights[apart + 2 * i + 1] = bytes[apart + count + i];
+  }
+  return { ...rest, weights };
+}
+
 /** @param {Payload} payload */
 function arraysOf(payload) {
-  const bytes = bytesOf(payload.weights);
+  const { weights } = payload;
+  const bytes = typeof weights === "string" ? bytesOf(weights) : weights;
   /** @type {Arrays} */
   const found = {};
   for (const [name, { shape, type, start }] of Object.entries(payload.arrays)) {
@@ -57,11 +82,12 @@ function arraysOf(payload) {
 // What both know of their numbers.
 class Decoder {
   /** @param {Payload} payload */
-  constructor({ latentDim, contextDim, eventShape }) {
+  constructor({ latentDim, contextDim, eventShape, error }) {
     this.latentDim = latentDim;
     this.contextDim = contextDim;
     this.eventShape = eventShape;
     this.size = product(eventShape);
+    this.error = error;
   }
 
   /** @param {Float32Array} z */

@@ -2,7 +2,7 @@
 
 import { App } from "./app.js";
 import { Occupancy } from "./conditions.js";
-import { createDecoder } from "./decoder.js";
+import { createDecoder, unpacked } from "./decoder.js";
 import { byId, text } from "./elements.js";
 import { Lines } from "./lines.js";
 import { tellNotebook } from "./notebook.js";
@@ -13,7 +13,7 @@ async function start() {
   try {
     const { contents, decoder } = JSON.parse(byId("data").textContent);
     byId("data").remove();
-    const app = new App(contents, createDecoder(decoder));
+    const app = new App(contents, createDecoder(await unpacked(decoder)));
     await app.start();
     void tellNotebook(app);
     performance.mark("variform-ready");

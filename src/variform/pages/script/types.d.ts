@@ -417,11 +417,17 @@ export type Payload = {
   shared?: number;
   spread?: Step[];
   arrays?: Record<string, { shape: number[]; type: "f16" | "f32"; start: number }>;
-  weights?: string;
+  /** Base64, or bytes once they are unpacked; `packed` has them compressed, two planes from `apart` on. */
+  weights?: string | Uint8Array<ArrayBuffer>;
+  packed?: string;
+  apart?: number;
+  /** The greatest difference from what Python decodes, as a share of the range of the data. */
+  error?: number;
 };
 
 export type Decoder = {
   kernel: string;
+  error?: number;
   /** Null where there are no standard deviations of p(x|z). */
   spreads: Step[] | null;
   spread: (z: Float32Array, context?: Float32Array | null) => Float32Array | null;

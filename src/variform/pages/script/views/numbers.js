@@ -15,8 +15,12 @@ export class NumbersView extends View {
   /** @param {HTMLElement} host */
   mount(host) {
     const { numbers, latents } = this.app.contents;
-    const { active, facts, notes } = numbers;
+    const { active, notes } = numbers;
+    let { facts } = numbers;
     const of = `${active.count} of ${active.of} units are active`;
+    const { error } = this.app.decoder;
+    const levels = `within ${shown(255 * error)} of 255 parts of the range`;
+    if (error !== undefined) facts = [...facts, ["Decoder of this page, beside Python's", levels]];
     const run = facts.map(([name, value]) => element("div", {}, text("dt", name), text("dd", value)));
     const table = element(
       "div",
