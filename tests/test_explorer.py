@@ -450,6 +450,7 @@ def test_an_example_under_the_pointer_finger_or_keys_is_named_with_its_responses
     chromium.resize(390, 760, has_touch=True)
     try:
         chromium.open(path)
+        chromium.page.locator("#map").evaluate("(map) => map.scrollIntoView({ block: 'end' })")
         x, y, there = chromium.run(PLACE % 7)
         chromium.page.touchscreen.tap(x, y)
         until(chromium.page, lambda: names[there] in chromium.run(TIP))

@@ -19,7 +19,8 @@ import { product, STEPS } from "./steps.js";
 const MOST_FLOATS = 2 ** 21; // of the largest layer of a batch; more codes than fit are decoded one batch after another
 
 const TOO_OLD =
-  "this browser is too old to unpack the decoder. Open the page in Chrome or Edge 80, Firefox 113, Safari 16.4 or newer";
+  "this browser is too old to unpack the decoder. " +
+  "Open the page in Chrome or Edge 80, Firefox 113, Safari 16.4 or newer";
 
 /** @typedef {Record<string, { shape: number[], values: Float32Array }>} Arrays */
 
