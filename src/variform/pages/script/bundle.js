@@ -2061,9 +2061,9 @@ w,h),i,{x:0,y:0,w,h});let known=facts.slice(
 "div",{},text("dt",what),text("dd",words))),
 title=this.examples.isReal(i)?name:`${name}\
 , rebuilt`;this.words.replaceChildren(text(
-"b",title),element("dl",{},...known))}};var TURN=2*Math.PI,FOG=96,REACH={mouse:9,
-touch:20},AXES={left:35,bottom:23},MOST_RINGS=400,
-LatentMap=class{_key=null;_pictures=[];_chosen=null;_drawn=null;_drawnOf=[];_fog=null;_room=null;_plane=null;_corners=[];constructor(host,world,on){
+"b",title),element("dl",{},...known))}};var TURN=2*Math.PI,FOG=96,FINER=4,REACH={
+mouse:9,touch:20},AXES={left:35,bottom:23},
+MOST_RINGS=400,LatentMap=class{_key=null;_pictures=[];_chosen=null;_drawn=null;_drawnOf=[];_fog=null;_room=null;_plane=null;_corners=[];constructor(host,world,on){
 this.host=host,this.world=world,this.on=
 on,this.still=document.createElement("ca\
 nvas"),this.moving=document.createElement(
@@ -2160,7 +2160,7 @@ this._fog??=this._pictureOfFog();let{x0,
 x1,y0,y1}=this.box,[left,top]=this.toScreen(
 x0,y1),[right,bottom]=this.toScreen(x1,y0);
 context.imageSmoothingEnabled=!0,context.
-imageSmoothingQuality="high",context.drawImage(
+imageSmoothingQuality="low",context.drawImage(
 this._fog,left,top,right-left,bottom-top)}_pictureOfFog(){
 let opacity=this.look.validity?this._invalid():
 this._empty(),small=document.createElement(
@@ -2171,16 +2171,16 @@ FOG;row++)for(let column=0;column<FOG;column++)
 picture.data.set([r,g,b,255*opacity[row*
 FOG+column]],4*((FOG-1-row)*FOG+column));
 return small.getContext("2d").putImageData(
-picture,0,0),small}_empty(){return densityOf(
-this.points,this.box,FOG).map(density=>{
-let t=Math.max(0,Math.min(1,(density-.01)/
-.16));return 1-t*t*(3-2*t)})}_invalid(){
-let{plane,validity,about}=this.look,{x0,
-x1,y0,y1}=this.box;return Float32Array.from(
-{length:FOG*FOG},(_,at)=>{let x=x0+(x1-x0)*
-(at%FOG+.5)/FOG,y=y0+(y1-y0)*(Math.floor(
-at/FOG)+.5)/FOG;return 1-validity.probability(
-plane.at([x,y],about))})}_drawAxes(context){
+picture,0,0),smoothed2(small,FINER*FOG)}_empty(){
+return densityOf(this.points,this.box,FOG).
+map(density=>{let t=Math.max(0,Math.min(
+1,(density-.01)/.16));return 1-t*t*(3-2*
+t)})}_invalid(){let{plane,validity,about}=this.
+look,{x0,x1,y0,y1}=this.box;return Float32Array.
+from({length:FOG*FOG},(_,at)=>{let x=x0+
+(x1-x0)*(at%FOG+.5)/FOG,y=y0+(y1-y0)*(Math.
+floor(at/FOG)+.5)/FOG;return 1-validity.
+probability(plane.at([x,y],about))})}_drawAxes(context){
 let{soft,line}=Theme.colours;context.font=
 Theme.font(11),context.fillStyle=soft,context.
 strokeStyle=line,context.lineWidth=1,this.
@@ -2284,10 +2284,16 @@ beginPath(),context.arc(...to,6,0,TURN),
 context.stroke()}function drawRing(context,place){
 let{card,accent}=Theme.colours;context.beginPath(),
 context.arc(...place,6,0,TURN),outlined(
-context,card,4,accent)}function onScreen(way){
-let[[ax,ay],[bx,by]]=[way[0],way.at(-1)];
-return[Math.min(ax,bx),Math.min(ay,by),Math.
-max(ax,bx),Math.max(ay,by)]}function drawRegion(context,corners){
+context,card,4,accent)}function smoothed2(picture,side){
+let larger=document.createElement("canva\
+s");larger.width=side,larger.height=side;
+let context=larger.getContext("2d");return context.
+imageSmoothingEnabled=!0,context.imageSmoothingQuality=
+"high",context.drawImage(picture,0,0,side,
+side),larger}function onScreen(way){let[
+[ax,ay],[bx,by]]=[way[0],way.at(-1)];return[
+Math.min(ax,bx),Math.min(ay,by),Math.max(
+ax,bx),Math.max(ay,by)]}function drawRegion(context,corners){
 let{accent}=Theme.colours;context.beginPath();
 for(let corner of corners)context.lineTo(
 ...corner);context.closePath(),context.strokeStyle=

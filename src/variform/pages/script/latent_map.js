@@ -19,6 +19,7 @@ import { Tooltip } from "./tooltip.js";
 
 const TURN = 2 * Math.PI;
 const FOG = 96; // cells of the fog along a side
+const FINER = 4; // times as many pixels: smoothed once, not in every frame
 const REACH = { mouse: 9, touch: 20 }; // pixels within which the pointer is on an example
 const AXES = { left: 35, bottom: 23 }; // what they and their numbers take
 const MOST_RINGS = 400; // about examples that are found
@@ -285,7 +286,7 @@ export class LatentMap {
     const [left, top] = this.toScreen(x0, y1);
     const [right, bottom] = this.toScreen(x1, y0);
     context.imageSmoothingEnabled = true;
-    context.imageSmoothingQuality = "high";
+    context.imageSmoothingQuality = "low";
     context.drawImage(this._fog, left, top, right - left, bottom - top);
   }
 
@@ -302,7 +303,7 @@ export class LatentMap {
       }
     }
     small.getContext("2d").putImageData(picture, 0, 0);
-    return small;
+    return smoothed(small, FINER * FOG);
   }
 
   // How empty of data each cell of the fog is, in [0, 1].
@@ -527,6 +528,23 @@ function drawRing(context, place) {
   context.beginPath();
   context.arc(...place, 6, 0, TURN);
   outlined(context, card, 4, accent);
+}
+
+/**
+ * A square picture with more pixels.
+ *
+ * @param {HTMLCanvasElement} picture
+ * @param {number} side
+ */
+function smoothed(picture, side) {
+  const larger = document.createElement("canvas");
+  larger.width = side;
+  larger.height = side;
+  const context = larger.getContext("2d");
+  context.imageSmoothingEnabled = true;
+  context.imageSmoothingQuality = "high";
+  context.drawImage(picture, 0, 0, side, side);
+  return larger;
 }
 
 /**
