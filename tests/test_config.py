@@ -11,6 +11,7 @@ import tomllib
 from fractions import Fraction
 from numbers import Real
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Annotated, Literal, NotRequired, TypedDict, get_args, get_origin, get_type_hints
 
 import numpy as np
@@ -125,6 +126,13 @@ MADE_BY_THE_LIBRARY = {
 }  # nobody calls these with numbers
 
 
+def hints_of_parameters(function):
+    """The types of the parameters; that of the result may be one that only a type checker imports."""
+    own = {name: hint for name, hint in function.__annotations__.items() if name != "return"}
+    known = inspect.unwrap(function).__globals__
+    return get_type_hints(SimpleNamespace(__annotations__=own), known, include_extras=True)
+
+
 def takers_of_numbers():
     """Every parameter of a number in what `variform` hands to its users, and in some of what they find behind it."""
     handed = set(variform.__all__) - MADE_BY_THE_LIBRARY - {"VAEDetector", "VAEImputer"}
@@ -137,8 +145,8 @@ def takers_of_numbers():
     for name, function in public_functions():
         if not {name, name.rpartition(".")[0]} & names and name not in asked:
             continue
-        for parameter, hint in get_type_hints(function, include_extras=True).items():
-            if parameter != "return" and bare(hint) in (int, float):
+        for parameter, hint in hints_of_parameters(function).items():
+            if bare(hint) in (int, float):
                 yield pytest.param(function, parameter, hint, id=f"{name}({parameter})")
 
 

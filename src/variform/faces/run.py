@@ -93,6 +93,7 @@ class Run(folder.Run):
         table = html_table(header, rows, title=f"{found.found}.", note=str(self.folder))
         return table + html_picture(self.folder / "figures/reconstructions.png", "Reconstructions")
 
+    @checked
     def explore(
         self,
         source: str | None = None,

@@ -41,6 +41,7 @@ Study = tuple[str, Comparison]
 """What a design study is called, and what is in it."""
 
 
+@checked
 def explorer_page(
     run: Run,
     splits: Splits,
@@ -128,6 +129,7 @@ def served_page(
     return render_page(contents, remote_payload(run.vae, "decode"), connect="'self'")
 
 
+@checked
 def explorer_contents(
     run: Run,
     splits: Splits,

@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from variform.config.checks import Range
+from variform.config.checks import Range, checked
 from variform.config.options import in_options
 from variform.config.units import name_and_unit
 from variform.config.words import counted
@@ -107,6 +107,7 @@ def draws(vae: VAE, name: str, *, seed: int = 0) -> Law:
         return Law(name, law.sample(torch.Size((CODES,))).cpu().numpy())
 
 
+@checked
 def gather(
     vae: VAE,
     splits: Splits,
