@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Literal
 
+from variform.config.checks import checked
 from variform.pages.report import unbroken
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ _SETTLED = 20  # epochs after which the first tenth no longer sets the range
 _PARTS = (("train", "training"), ("valid", "validation"))
 
 
+@checked
 @dataclass(frozen=True)
 class Live:
     """What the page shows.

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from variform.config.checks import checked
 from variform.config.run import RunConfig
 from variform.config.words import counted
 from variform.pages.live import Live, State, render_live
@@ -110,6 +111,7 @@ _HEADLINES: dict[State, str] = {
 }
 
 
+@checked
 def write(
     folder: Path,
     config: RunConfig,
