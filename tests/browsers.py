@@ -52,11 +52,11 @@ class Chromium:
         )
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
 
-    def open(self, path, fragment=""):
-        """Load a page anew, as a first visitor does."""
+    def open(self, path, fragment="", ready=READY):
+        """Load a page anew, as a first visitor does, and wait until it is ready."""
         self.page.goto("about:blank")
         self.page.goto(Path(path).as_uri() + fragment)
-        return self.run(READY)
+        return self.run(ready)
 
     def run(self, script):
         """The value of a JavaScript expression, awaited."""
@@ -151,12 +151,12 @@ class Firefox:
             raise RuntimeError(f"{error['error']}: {error['message']}")
         return value
 
-    def open(self, path, fragment=""):
-        """Load a page anew, as a first visitor does."""
+    def open(self, path, fragment="", ready=READY):
+        """Load a page anew, as a first visitor does, and wait until it is ready."""
         self.ask("WebDriver:Navigate", {"url": "about:blank"})
         self._in_chrome("Services.console.reset()")
         self.ask("WebDriver:Navigate", {"url": Path(path).as_uri() + fragment})
-        return self.run(READY)
+        return self.run(ready)
 
     def run(self, script):
         """The value of a JavaScript expression, awaited."""

@@ -18,8 +18,11 @@ from variform.faces import cli
 ROOT = Path(__file__).parents[1]
 SOURCE, TESTS = ROOT / "src" / "variform", ROOT / "tests"
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+EXAMPLES = sorted(
+    set((ROOT / "examples").glob("*.py")) - {ROOT / "examples" / "minimal.py"}
+)  # see test_minimal
 NOT_OURS = {"__pycache__", "runs", "dist", "node_modules"}
+BUILT = ROOT / "site"
 HIDDEN_AND_OURS = {".ci", ".gitignore"}
 
 
@@ -30,7 +33,7 @@ def is_ours(name):
 
 def files_below(folder):
     """Every file of ours; folders that are not ours, which may hold many thousands, are not entered."""
-    for path in filter(lambda path: is_ours(path.name), folder.iterdir()):
+    for path in filter(lambda path: is_ours(path.name) and path != BUILT, folder.iterdir()):
         if path.is_dir():
             yield from files_below(path)
         else:
@@ -43,7 +46,7 @@ MARKDOWN = [path for path in FILES if path.suffix == ".md"]
 TAG = re.compile(r"# eq: ([a-z0-9-]+)$", re.MULTILINE)
 FENCE = re.compile(r"^```([^\n`]*)\n(.*?)^```[ ]*$", re.MULTILINE | re.DOTALL)
 CODE_SPAN = re.compile(r"`[^`\n]+`")
-OPTION = re.compile(r"(?<![\w-])--[a-z][a-z0-9]*(?:-[a-z0-9]+)*(?![\w-])")
+OPTION = re.compile(r"(?<!var\()(?<![\w-])--[a-z][a-z0-9]*(?:-[a-z0-9]+)*(?![\w-])")
 NUMBER = re.compile(r"(?<![\w.^])\d+(?:[.,]\d+)*(?!\w)")
 
 

@@ -1,17 +1,19 @@
 """A run: one folder that holds a trained model, what it was trained on, its numbers, its pictures and its report.
 
-config.toml           every value, defaults included
-model.safetensors     the weights of the best epoch, and the JSON to rebuild the model
-last.safetensors      the weights after the last step
-checkpoint.safetensors, history.jsonl; of a sharded training also checkpoint-*-of-*.safetensors, see `parts`
-environment.json      seed, versions, threads, device, data fingerprint and git commit of the training, once for each
-                      environment that it went through
-evaluation.json       held-out numbers with standard errors
-scores.safetensors    what they are means of, row by row
-axes.json             of a training that started from another model: how far codes moved
-figures/*.png, report.html, explorer.html
-live.html             how the training goes while it goes; at the end it leads to the report
-sampler-*.safetensors, samplers.json  laws fitted over z after the training, and what each of them is good for
+Its files::
+
+    config.toml           every value, defaults included
+    model.safetensors     the weights of the best epoch, and the JSON to rebuild the model
+    last.safetensors      the weights after the last step
+    checkpoint.safetensors, history.jsonl; of a sharded training also checkpoint-*-of-*.safetensors, see `parts`
+    environment.json      seed, versions, threads, device, data fingerprint and git commit of the training, once for
+                          each environment that it went through
+    evaluation.json       held-out numbers with standard errors
+    scores.safetensors    what they are means of, row by row
+    axes.json             of a training that started from another model: how far codes moved
+    figures/*.png, report.html, explorer.html
+    live.html             how the training goes while it goes; at the end it leads to the report
+    sampler-*.safetensors, samplers.json  laws fitted over z after the training, and what each of them is good for
 """
 
 import dataclasses
