@@ -156,10 +156,15 @@ def test_its_trivial_model_is_that_of_scipy(workspace):
 
 def test_it_leaves_torch_and_has_a_page(workspace):
     """An export compares its answers with torch's before it leaves anything in the folder."""
-    assert {file.name for file in (workspace / "for-numpy").iterdir()} == {"model.npz", "reader.py"}
+    assert {file.name for file in (workspace / "for-numpy").iterdir()} == {
+        "model.npz",
+        "reader.py",
+        "score.py",
+    }
     assert {file.name for file in (workspace / "for-onnx").iterdir()} == {
         "encoder.onnx",
         "decoder.onnx",
+        "prior.onnx",  # and no score, whose steps the example does not state
     }
     for file in (workspace / "laplace.html", workspace / "laplace" / "explorer.html"):
         assert "laplace" in file.read_text(encoding="utf-8")

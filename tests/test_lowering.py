@@ -24,7 +24,9 @@ FUNCTIONS = {
     "softplus": lambda x: np.logaddexp(x, 0),
     "sigmoid": special.expit,
     "exp": np.exp,
+    "log": lambda x: np.log(x, where=x > 0, out=np.full_like(x, -np.inf)),
     "log1p": np.log1p,
+    "log-factorial": lambda x: special.gammaln(x + 1),
     "square": np.square,
     "sqrt": lambda x: np.sqrt(x, where=x >= 0, out=np.full_like(x, np.nan)),
     "round": np.rint,
@@ -106,6 +108,8 @@ def branched(step, arrays, h, context):
 def value_of_levels(step, arrays, h, context):
     if step["of"] == "likeliest":
         return h.argmax(1)
+    if step["of"] in ("total", "log-sum-exp"):
+        return {"total": np.sum, "log-sum-exp": special.logsumexp}[step["of"]](h, 1)
     levels = np.linspace(0, 1, h.shape[1])
     share = np.moveaxis(special.softmax(h, 1), 1, -1)
     if step["of"] == "mean":
@@ -130,6 +134,11 @@ def variance_of_continuous_bernoulli(step, arrays, h, context):
     return np.where(np.abs(h) < step["near"], series, h**-2.0 - 1 / (4 * np.sinh(h / 2) ** 2))
 
 
+def normaliser_of_continuous_bernoulli(step, arrays, h, context):
+    series = np.polyval(step["series"][::-1], h)
+    return np.where(np.abs(h) < step["near"], series, np.log(np.sinh(h / 2) / (h / 2)))
+
+
 def continuous_bernoulli(step, arrays, h, context):
     series = sum(coefficient * h**power for power, coefficient in enumerate(step["series"]))
     return np.where(np.abs(h) < step["near"], series, 1 / (1 - np.exp(-h)) - 1 / h)
@@ -142,6 +151,8 @@ OPS = {
     "map": lambda step, arrays, h, _: FUNCTIONS[step["function"]](h),
     "continuous-bernoulli": continuous_bernoulli,
     "continuous-bernoulli-variance": variance_of_continuous_bernoulli,
+    "continuous-bernoulli-normaliser": normaliser_of_continuous_bernoulli,
+    "product": lambda step, arrays, h, _: np.multiply(*np.split(h, 2, 1)),
     "gate": gated,
     "normalise": normalised,
     "add": lambda step, arrays, h, _: h + arrays[step["value"]],

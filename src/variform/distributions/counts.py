@@ -71,6 +71,9 @@ class NegativeBinomial(Law):
         0.125
     """
 
+    MOST_LOG = 70.0
+    """Of a log-dispersion: there it is a Poisson law in every digit."""
+
     def __init__(self, log_mean: Tensor, log_dispersion: Tensor, event_dims: int = 1) -> None:
         super().__init__(joint(log_mean.shape, log_dispersion.shape), event_dims)
         self.log_mean, self.log_dispersion = log_mean, log_dispersion
@@ -88,14 +91,14 @@ class NegativeBinomial(Law):
     def sample(self, sample_shape: Shape = ()) -> Tensor:
         """Counts, in the dtype of the mean; not differentiable."""
         with torch.no_grad():
-            dispersion = self.log_dispersion.clamp(-_MOST_LOG, _MOST_LOG).exp()
+            dispersion = self.log_dispersion.clamp(-self.MOST_LOG, self.MOST_LOG).exp()
             dispersion = dispersion.expand(self._extended_shape(torch.Size(sample_shape)))
             share = torch._standard_gamma(dispersion) / dispersion
             return torch.poisson(self.mean * share)
 
     def log_prob_per_entry(self, value: Tensor) -> Tensor:
         """Log-probability of every entry, in nats."""
-        log_dispersion = self.log_dispersion.clamp_max(_MOST_LOG)
+        log_dispersion = self.log_dispersion.clamp_max(self.MOST_LOG)
         log_odds = self.log_mean - log_dispersion
         ways = _log_rising(log_dispersion, value) - torch.lgamma(value + 1)
         failures = log_dispersion.exp() * functional.logsigmoid(-log_odds)
@@ -104,10 +107,6 @@ class NegativeBinomial(Law):
     def _log_within(self, low: Tensor, high: Tensor) -> Tensor:
         """The sum over the numbers in the range."""
         return self._log_within_whole(low, high)
-
-
-_MOST_LOG = 70.0
-"""Of a log-dispersion: there a negative binomial is a Poisson law in every digit."""
 
 
 def _log_rising(log_start: Tensor, steps: Tensor) -> Tensor:

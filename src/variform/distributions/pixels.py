@@ -159,6 +159,19 @@ class ContinuousBernoulli(Law):
         of_mean = ContinuousBernoulli.series_of_mean()
         return [power * coefficient for power, coefficient in enumerate(of_mean)][1:]
 
+    @staticmethod
+    def series_of_normaliser() -> list[float]:
+        """Likewise of $A(a) - a / 2$.
+
+        Example:
+            >>> [round(coefficient, 6) for coefficient in ContinuousBernoulli.series_of_normaliser()[:3]]
+            [0.0, 0.0, 0.041667]
+        """
+        coefficients = [0.0]
+        for c in _SERIES:
+            coefficients += [0.0, c]
+        return coefficients
+
     @property
     def mean(self) -> Tensor:
         r"""$A'(a) = 1 / (1 - e^{-a}) - 1 / a$."""

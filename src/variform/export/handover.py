@@ -1,18 +1,19 @@
 """Handing over: a trained model as files for programs that have no variform, compared with torch as they are written.
 
-onnx          encoder.onnx and decoder.onnx
-numpy         model.npz, and reader.py, which needs NumPy alone
+onnx          encoder.onnx and decoder.onnx, score.onnx and prior.onnx
+numpy         model.npz, reader.py and score.py, which need NumPy alone
 safetensors   model.safetensors, the model file, and model.json, what it says of itself
 """
 
 import copy
 import dataclasses
 import json
+import math
 import os
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -22,10 +23,12 @@ from variform.config.checks import checked
 from variform.config.toml import to_dict
 from variform.data.schema import Schema
 from variform.evaluation import exploration
-from variform.export import reader
+from variform.export import reader, score
 from variform.export.inspection import inspect
 from variform.export.lowering import Program, Step, knows_spread, lower_decoder, lower_encoder
 from variform.export.model_file import save
+from variform.export.scoring import lower_prior, lower_score
+from variform.model.importance import weights_of
 from variform.model.vae import VAE, HasVAE, evaluating, vae_of
 from variform.system.draws import seeded
 from variform.system.extras import needing
@@ -37,6 +40,7 @@ Form = Literal["onnx", "numpy", "safetensors"]
 Ask = Callable[[str, Array, Array | None], Array]
 
 _BATCHES = 1, 7  # that are compared
+_SAMPLES = 5  # of a score that is compared
 _WIDTH = 120
 _NAMES_OF_ARRAYS = ("weight", "bias", "value", "low", "high")
 
@@ -46,7 +50,8 @@ def hand_over(vae: VAE | HasVAE, form: Form, folder: str | os.PathLike[str]) -> 
     """Write a model into a new folder in a form that other programs read, whole or not at all.
 
     Encoder and decoder are in the data's own units. Their answers may differ from torch's in single precision by 1e-5
-    of the range of the data, of latent points by 1e-5 of the largest.
+    of the range of the data, of latent points by 1e-5 of the largest, scores by 1e-5 of themselves and by what single
+    precision costs in torch. The score and the draws of the prior are left out where `left_out` says why.
 
     Args:
         vae: A VAE made by `build_vae`, or a `Model` or a run that has one.
@@ -66,7 +71,7 @@ def hand_over(vae: VAE | HasVAE, form: Form, folder: str | os.PathLike[str]) -> 
         >>> from variform import ModelConfig, build_vae, read
         >>> vae = build_vae(ModelConfig(latent_dim=2, hidden=(8,)), read("digits").schema)
         >>> [path.name for path in hand_over(vae, "numpy", Path(tempfile.mkdtemp()) / "new")]
-        ['model.npz', 'reader.py']
+        ['model.npz', 'reader.py', 'score.py']
     """
     vae = vae_of(vae)
     if vae.config is None or vae.schema is None:
@@ -78,6 +83,27 @@ def hand_over(vae: VAE | HasVAE, form: Form, folder: str | os.PathLike[str]) -> 
     with new_folder(folder) as temporary:
         write(vae, temporary)
     return sorted(Path(folder).iterdir())
+
+
+def left_out(vae: VAE | HasVAE) -> dict[str, str]:
+    """What has no steps, of `score` and `prior`, and why; encoder and decoder leave without them.
+
+    Args:
+        vae: As of `hand_over`.
+
+    Example:
+        >>> from variform import ModelConfig, build_vae, read
+        >>> config = ModelConfig(latent_dim=2, likelihood="bernoulli", posterior="full")
+        >>> list(left_out(build_vae(config, read("digits").schema)))
+        ['score']
+    """
+    why = {}
+    for part, lower in {"score": lower_score, "prior": lower_prior}.items():
+        try:
+            lower(vae_of(vae))
+        except ValueError as error:
+            why[part] = str(error)
+    return why
 
 
 def _write_safetensors(vae: VAE, folder: Path) -> None:
@@ -97,7 +123,15 @@ def _write_onnx(vae: VAE, folder: Path) -> None:
         results = onnx.answers(graphs[part], inputs)
         return np.stack(results, 1) if part == "encoder" else np.concatenate(results, 1)
 
+    def ask_score(asked: _Scored) -> Array:
+        inputs = {"x": asked.x, "noise": asked.noise.astype(np.float32)}
+        if asked.context is not None:
+            inputs["context"] = asked.context
+        return onnx.answers(graphs["score"], inputs)[0]
+
     _require_agreement(vae, ask, "ONNX")
+    if "score" in graphs:
+        _require_same_scores(vae, ask_score, "ONNX")
     for name, graph in graphs.items():
         (folder / f"{name}.onnx").write_bytes(graph.SerializeToString())
 
@@ -108,9 +142,14 @@ def _write_onnx(vae: VAE, folder: Path) -> None:
 def _write_numpy(vae: VAE, folder: Path) -> None:
     has_spread = knows_spread(vae)
     programs = {"encoder": lower_encoder(vae), "decoder": lower_decoder(vae, spread=has_spread)}
+    why = left_out(vae)
+    if "score" not in why:
+        programs |= lower_score(vae)._asdict()
+    if "prior" not in why:
+        programs["prior"] = lower_prior(vae)
     examples = _examples(vae, _BATCHES[-1])
     model: dict[str, Array] = {}
-    about: dict[str, Any] = {"variform": __version__, **_described(vae)}
+    about: dict[str, Any] = {"variform": __version__, "left out": why, **_described(vae)}
     for part, program in programs.items():
         about[part] = {
             "in_shape": program.in_shape,
@@ -119,16 +158,28 @@ def _write_numpy(vae: VAE, folder: Path) -> None:
             "steps": [_plain(step, part, program, model) for step in program.steps],
         }
         about[part] |= {"parts": 1 + has_spread} if part == "decoder" else {}
+        if part not in examples:
+            continue
         points, context, wanted = examples[part]
         if context is None:
             context = np.zeros((len(points), 0))
         model |= {f"{part} given": points, f"{part} context": context, f"{part} wanted": wanted}
+    if "score" not in why:
+        scored = _scored(vae, _BATCHES[-1])
+        context = np.zeros((len(scored.x), 0)) if scored.context is None else scored.context
+        given = {"given": scored.x, "noise": scored.noise, "context": context}
+        model |= {f"score {name}": values for name, values in given.items()}
+        model["score wanted"] = scored.wanted
     model["about"] = np.frombuffer(json.dumps(about, sort_keys=True).encode(), np.uint8)
     np.savez(folder / "model.npz", allow_pickle=False, **model)
     write_text(folder / "reader.py", reader_for(about))
+    text = Path(score.__file__).read_text(encoding="utf-8").replace("# fmt: off\n", "")
+    write_text(folder / "score.py", text.replace("variform.export.reader", "reader"))
     with np.load(folder / "model.npz") as file:
         written = dict(file)
     _require_agreement(vae, lambda *question: reader.answer(written, *question), "NumPy")
+    if "score" not in why:
+        _require_same_scores(vae, lambda asked: score.score(written, *asked[:3]), "NumPy")
 
 
 def _plain(step: Step, part: str, program: Program, model: dict[str, Array]) -> Step:
@@ -136,8 +187,7 @@ def _plain(step: Step, part: str, program: Program, model: dict[str, Array]) -> 
     plain = dict(step)
     for name in _NAMES_OF_ARRAYS:
         if isinstance(step.get(name), str):
-            plain[name] = f"{part} {step[name]}"
-            model[plain[name]] = program.weights[step[name]]
+            plain[name] = _kept(f"{part} {step[name]}", program.weights[step[name]], step, model)
     if step["op"] == "branches":
         branches = []
         for steps in step["branches"]:
@@ -148,6 +198,16 @@ def _plain(step: Step, part: str, program: Program, model: dict[str, Array]) -> 
     if step["op"].startswith("convolve"):
         return _plain_convolution(step, plain["weight"], program, model)
     return plain
+
+
+def _kept(name: str, array: Array, step: Step, model: dict[str, Array]) -> str:
+    """The name of an array in `model`, which has it once: the decoder stands in the score too."""
+    if not step["op"].startswith("convolve"):  # whose weights are turned round
+        for other, known in model.items():
+            if known.dtype == array.dtype and np.array_equal(known, array, equal_nan=True):
+                return other
+    model[name] = array
+    return name
 
 
 def _plain_convolution(step: Step, name: str, program: Program, model: dict[str, Array]) -> Step:
@@ -183,7 +243,7 @@ def _plain_convolution(step: Step, name: str, program: Program, model: dict[str,
 
 
 def reader_for(about: dict[str, Any]) -> str:
-    """The text of `reader`, without the steps and functions that a model does not use; at most 48 lines.
+    """The text of `reader`, without the steps and functions that a model does not use; at most 50 lines.
 
     That is why `reader` is dense, one step a line, as no other file here: it goes out with a model, and whoever gets it
     can look at all of its arithmetic on one page.
@@ -191,7 +251,10 @@ def reader_for(about: dict[str, Any]) -> str:
     Args:
         about: What the model's file says of itself.
     """
-    used = set(_words(about["encoder"]["steps"] + about["decoder"]["steps"]))
+    parts = ("encoder", "decoder", "seen", "weight", "prior")
+    used: set[str] = set()
+    for part in parts:
+        used |= set(_words(about[part]["steps"])) if part in about else set()
     helpers = {
         "planes": {"context"},
         "softmax": {"mean", "variance"},
@@ -260,6 +323,60 @@ def _require_agreement(vae: VAE, ask: Ask, form: str) -> None:
                     f"the {part} in {form} must answer as in torch; it differs by {error}. Nothing is written. "
                     "Use `to='safetensors'`."
                 )
+
+
+class _Scored(NamedTuple):
+    """Rows, noise and context that a score is asked for, what torch answers, and how far another may be from it."""
+
+    x: Array
+    noise: Array
+    context: Array | None
+    wanted: Array
+    allowed: Array
+
+
+def _require_same_scores(vae: VAE, ask: Callable[[_Scored], Array], form: str) -> None:
+    """Compare scores with those of torch in double precision, for batches of one row and of several."""
+    for rows in _BATCHES:
+        asked = _scored(vae, rows)
+        errors = np.abs(ask(asked) - asked.wanted)
+        if not (errors <= asked.allowed).all():
+            raise ValueError(
+                f"the score in {form} must answer as in torch; it differs by {errors.max():.3g}. Nothing is written. "
+                "Use `to='safetensors'`."
+            )
+
+
+def _scored(vae: VAE, rows: int) -> _Scored:
+    """Rows that the model draws, and their scores with the same noise."""
+    exact = copy.deepcopy(vae).double().cpu()
+    single = copy.deepcopy(vae).float().cpu()
+    assert vae.schema is not None
+    with seeded(rows), evaluating(exact):
+        z = exact.latent_prior().sample(torch.Size((rows,)))
+        context = _contexts(vae.schema, rows)
+        x = exploration.decode(exact, z.numpy(), context=context, draw=True, seed=rows)
+        noise = torch.randn(rows, _SAMPLES, vae.latent_dim, dtype=torch.float64)
+    x = x if any(vae.schema.is_far) else x.astype(np.float32)
+    if vae.schema.gaps:
+        x[np.random.default_rng(rows).random(x.shape) < 0.2] = np.nan
+    wanted, rounded = (_score_of(model, x, noise, context) for model in (exact, single))
+    allowed = 1e-5 * np.maximum(1.0, np.abs(wanted)) + 4 * np.abs(rounded - wanted).max()
+    contexts = None if context is None else context.numpy()
+    return _Scored(x, noise.numpy(), contexts, wanted, allowed)
+
+
+def _score_of(vae: VAE, x: Array, noise: Tensor, context: Tensor | None) -> Array:
+    """The bound by draws from this noise, (B,), in nats and of a density in the data's own units."""
+    assert vae.schema is not None
+    seen = vae.like(_seen(vae.schema, torch.from_numpy(x)))
+    context = None if context is None else vae.like(context)
+    with evaluating(vae):
+        q = vae.encode(seen, context)
+        z = q.mean + q.stddev * vae.like(noise).transpose(0, 1)
+        log_weights = weights_of(vae, seen, z, q.log_prob(z), context=context).log_weight
+        log_px = log_weights.logsumexp(0) - math.log(len(z))
+        return (log_px + vae.log_jacobians(vae.schema, seen)).double().numpy()
 
 
 def _all_agree(answer: Array, wanted: Array, schema: Schema | None, parts: int) -> bool:

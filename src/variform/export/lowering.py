@@ -12,6 +12,8 @@ holds is a plain value.
 | map | function | the function of every number |
 | continuous-bernoulli | near, series | 1 / (1 - e^-h) - 1 / h; where abs(h) < near by a polynomial |
 | continuous-bernoulli-variance | near, series | 1 / h^2 - 1 / (4 sinh(h / 2)^2); likewise |
+| continuous-bernoulli-normaliser | near, series | abs(h) / 2 + log(1 - e^-abs(h)) - log abs(h); likewise |
+| product | | a b, where a and b are the halves of h along axis 1 |
 | gate | | a sigmoid(b), where a and b are the halves of h along axis 1 |
 | normalise | weight, bias, eps | (h - mean) / sqrt(variance + eps) * weight + bias, moments over all but axis 0 |
 | add | value | h + value |
@@ -23,7 +25,8 @@ holds is a plain value.
 | reshape | shape | the same numbers in the shape (B, *shape) |
 | context | | joined along axis 1 with the context; of images with a plane of each of its numbers |
 | branches | branches, join | each list of steps applied to h itself, and the results joined, `sum` or `concatenate` |
-| levels | of | a value for L: `mean`, `variance`, `likeliest` (of logits), `logistic`, `logistic-variance` (of two) |
+| levels | of | a value for L: `mean`, `variance`, `likeliest` (of logits), `logistic`, `logistic-variance` (of two), \
+`log-sum-exp`, `total` (of any numbers) |
 
 The arrays of add, multiply, clip, fill and normalise have one number, the shape of an example, or one number a channel,
 (C, 1, 1). stride, padding and output_padding are pairs, of height and width. A convolution is what torch calls so, a
@@ -32,14 +35,16 @@ and cuts `padding` off all sides after it added `output_padding` zeros below and
 `concatenate` joins flat ones along axis 1.
 
 Functions of `map`: relu, tanh, elu (x or e^x - 1), leaky-relu (x or 0.01 x), gelu (x Phi(x)), silu (x sigmoid(x)),
-softplus (log(1 + e^x)), sigmoid, exp, log1p, square, sqrt, round (halves to even), step (1 from 0.5, else 0; NaN
-stays), is-zero (1 or 0), is-missing (1 or 0). The coefficients of `series` begin with the constant.
+softplus (log(1 + e^x)), sigmoid, exp, log, log1p, log-factorial (log x! of x from 0), square, sqrt, round (halves to
+even), step (1 from 0.5, else 0; NaN stays), is-zero (1 or 0), is-missing (1 or 0). The coefficients of `series` begin
+with the constant.
 
-`levels` takes logits (B, L, *s), or (B, 2, *s): `mean` is the sum over k of k / (L - 1) softmax(h)_k; `likeliest` the
-place of the largest logit; `logistic` the sum over k from 1 to L - 1 of a_k = sigmoid((m - k / L) / s), divided by L
-- 1, where L = `count`, m = sigmoid(h[:, 0]) is kept within `locations` and log s = h[:, 1] within `log_scales`, each
-a pair of the least and the greatest value. `variance` is that of k / (L - 1) under softmax(h); `logistic-variance`
-the sum over k of a_k (b_k + 2 (b_1 + ... + b_(k-1))) with b_k = sigmoid((k / L - m) / s), divided by (L - 1)^2.
+`log-sum-exp` is the logarithm of the sum over L of e^h, `total` the sum of h. Else `levels` takes logits (B, L, *s), or
+(B, 2, *s): `mean` is the sum over k of k / (L - 1) softmax(h)_k; `likeliest` the place of the largest logit; `logistic`
+the sum over k from 1 to L - 1 of a_k = sigmoid((m - k / L) / s), divided by L - 1, where L = `count`, m = sigmoid(h[:,
+0]) is kept within `locations` and log s = h[:, 1] within `log_scales`, each a pair of the least and the greatest value.
+`variance` is that of k / (L - 1) under softmax(h); `logistic-variance` the sum over k of a_k (b_k + 2 (b_1 + ... +
+b_(k-1))) with b_k = sigmoid((k / L - m) / s), divided by (L - 1)^2.
 """
 
 import functools
@@ -57,6 +62,7 @@ from variform.data.schema import Schema
 from variform.export.tracing import layers_of
 from variform.model.features import FilledGaps, LogCounts, TableFeatures
 from variform.model.likelihoods import Likelihood, Step
+from variform.model.likelihoods.family import at_atoms
 from variform.model.networks import (
     ACTIVATIONS,
     MLP,
@@ -116,13 +122,13 @@ def lower_decoder(vae: VAE, *, single: bool = False, spread: bool = False) -> Pr
         >>> [step["op"] for step in program.steps]
         ['dense', 'map', 'dense', 'reshape', 'map', 'multiply']
     """
-    decoding = _Lowering((vae.latent_dim,))
+    decoding = Lowering((vae.latent_dim,))
     if vae.context_dim:
         decoding.context(vae.context_dim)
-    _network(decoding, vae.decoder)
+    lower_network(decoding, vae.decoder)
 
-    def mean(branch: _Lowering) -> None:
-        branch.follow(_steps_of(vae.likelihood, "mean_steps"))
+    def mean(branch: Lowering) -> None:
+        branch.follow(steps_of(vae.likelihood, "mean_steps"))
         if vae.schema is not None:
             if any(vae.schema.is_far) and not single:
                 branch.cast("float64")
@@ -161,12 +167,12 @@ def lower_encoder(vae: VAE) -> Program:
         ((1, 8, 8), (2, 2))
     """
     in_type = "float64" if vae.schema is not None and any(vae.schema.is_far) else "float32"
-    encoding = _Lowering(vae.event_shape, type=in_type)
+    encoding = Lowering(vae.event_shape, type=in_type)
     if vae.schema is not None:
-        _prepared(encoding, vae.schema)
+        lower_preparation(encoding, vae.schema)
     if vae.features is not None:
         _features(encoding, vae.features)
-    _network(encoding, vae.encoder, vae.context_dim)
+    lower_network(encoding, vae.encoder, vae.context_dim)
     _moments(encoding, vae.posterior)
     return Program(
         vae.event_shape, vae.context_dim, encoding.shape, encoding.steps, encoding.weights, in_type
@@ -174,7 +180,7 @@ def lower_encoder(vae: VAE) -> Program:
 
 
 @dataclass
-class _Lowering:
+class Lowering:
     """Steps so far, and the shape of an example after them; branches share the arrays."""
 
     shape: tuple[int, ...]
@@ -183,6 +189,7 @@ class _Lowering:
     type: str = "float32"
 
     def step(self, op: str, **fields: Any) -> None:
+        """A step of this name."""
         self.steps.append({"op": op, **fields})
 
     def follow(self, steps: Sequence[Step]) -> None:
@@ -204,43 +211,64 @@ class _Lowering:
         return name
 
     def cast(self, to: str) -> None:
+        """The same numbers in another type."""
         if to != self.type:
             self.step("cast", to=to)
             self.type = to
 
     def map(self, function: str) -> None:
+        """A function of every number."""
         self.step("map", function=function)
 
     def continuous_bernoulli(self, near: float, series: Sequence[float]) -> None:
+        """The mean of this law at logits."""
         self.step("continuous-bernoulli", near=near, series=list(series))
 
     def continuous_bernoulli_variance(self, near: float, series: Sequence[float]) -> None:
+        """The variance of this law at logits."""
         self.step("continuous-bernoulli-variance", near=near, series=list(series))
 
     def add(self, value: Tensor | float) -> None:
+        """A sum; no step where the value is 0."""
         value = torch.as_tensor(value)
         if value.any():
             self.step("add", value=self.array(value))
 
     def multiply(self, value: Tensor | float) -> None:
+        """A product; no step where the value is 1."""
         value = torch.as_tensor(value)
         if (value != 1).any():
             self.step("multiply", value=self.array(value))
 
     def clip(self, low: Tensor | float, high: Tensor | float) -> None:
+        """Within two ends."""
         self.step(
             "clip", low=self.array(torch.as_tensor(low)), high=self.array(torch.as_tensor(high))
         )
 
     def fill(self, value: Tensor | float) -> None:
+        """A value where there is none."""
         self.step("fill", value=self.array(torch.as_tensor(value)))
 
     def dense(self, weight: Tensor, bias: Tensor) -> None:
+        """An affine map of flat numbers."""
         self.step("dense", weight=self.array(weight), bias=self.array(bias))
         self.shape = (len(weight),)
 
+    def continuous_bernoulli_normaliser(self, near: float, series: Sequence[float]) -> None:
+        """The log-normaliser of this law at logits, less half of them."""
+        self.step("continuous-bernoulli-normaliser", near=near, series=list(series))
+
     def gate(self) -> None:
-        self.step("gate")
+        """One half times the sigmoid of the other."""
+        self._of_halves("gate")
+
+    def product(self) -> None:
+        """One half times the other."""
+        self._of_halves("product")
+
+    def _of_halves(self, op: str) -> None:
+        self.step(op)
         self.shape = (self.shape[0] // 2, *self.shape[1:])
 
     def take(self, places: Sequence[int]) -> None:
@@ -266,33 +294,36 @@ class _Lowering:
         self.shape = tuple(shape)
 
     def levels(self, of: str, **constants: Any) -> None:
+        """A value for all levels, along the first axis."""
         self.step("levels", of=of, **constants)
         self.shape = self.shape[1:]
 
     def context(self, context_dim: int) -> None:
+        """The context joined to the numbers."""
         self.step("context")
         self.shape = (self.shape[0] + context_dim, *self.shape[1:])
 
     def branches(self, branches: Sequence[Sequence[Step]], join: str) -> None:
-        makers = [functools.partial(_Lowering.follow, steps=steps) for steps in branches]
+        """Branches of steps as a likelihood states them."""
+        makers = [functools.partial(Lowering.follow, steps=steps) for steps in branches]
         join_by = {"concatenate": self.concatenate, "sum": self.sum}
         if join not in join_by:
             raise ValueError(f"branches must be joined by {' or '.join(join_by)}; got {join}.")
         join_by[join](makers)
 
-    def concatenate(self, makers: Sequence[Callable[["_Lowering"], None]]) -> None:
+    def concatenate(self, makers: Sequence[Callable[["Lowering"], None]]) -> None:
         """Branches that each maker fills, end to end."""
         branches = self._branches(makers, "concatenate")
         self.shape = (sum(branch.shape[0] for branch in branches), *branches[0].shape[1:])
 
-    def sum(self, makers: Sequence[Callable[["_Lowering"], None]]) -> None:
+    def sum(self, makers: Sequence[Callable[["Lowering"], None]]) -> None:
         """Branches that each maker fills, number by number."""
         self.shape = self._branches(makers, "sum")[0].shape
 
     def _branches(
-        self, makers: Sequence[Callable[["_Lowering"], None]], join: str
-    ) -> list["_Lowering"]:
-        branches = [_Lowering(self.shape, weights=self.weights, type=self.type) for _ in makers]
+        self, makers: Sequence[Callable[["Lowering"], None]], join: str
+    ) -> list["Lowering"]:
+        branches = [Lowering(self.shape, weights=self.weights, type=self.type) for _ in makers]
         for maker, branch in zip(makers, branches, strict=True):
             maker(branch)
         self.step("branches", branches=[branch.steps for branch in branches], join=join)
@@ -300,15 +331,15 @@ class _Lowering:
         return branches
 
     def on_columns(
-        self, groups: Sequence[tuple[Sequence[int], Callable[["_Lowering"], None]]]
+        self, groups: Sequence[tuple[Sequence[int], Callable[["Lowering"], None]]]
     ) -> None:
         """Groups of columns that each go their own way and come back to their places."""
         groups = [(places, maker) for places, maker in groups if places]
 
         def taking(
-            places: Sequence[int], maker: Callable[["_Lowering"], None]
-        ) -> Callable[["_Lowering"], None]:
-            def make(branch: "_Lowering") -> None:
+            places: Sequence[int], maker: Callable[["Lowering"], None]
+        ) -> Callable[["Lowering"], None]:
+            def make(branch: "Lowering") -> None:
                 branch.take(places)
                 maker(branch)
 
@@ -324,40 +355,42 @@ _OF_LIKELIHOODS = (
     "map",
     "add",
     "multiply",
+    "product",
     "clip",
     "take",
     "reshape",
     "continuous-bernoulli",
     "continuous-bernoulli-variance",
+    "continuous-bernoulli-normaliser",
     "levels",
     "branches",
 )
-"""Steps of a likelihood: each has a method of `_Lowering`."""
+"""Steps of a likelihood: each has a method of `Lowering`."""
 
 
 # ---- networks
 
 
-def _network(lowering: _Lowering, network: nn.Module, context_dim: int = 0) -> None:
+def lower_network(lowering: Lowering, network: nn.Module, context_dim: int = 0) -> None:
     """An encoder with its second input, or any network of known layers."""
     if isinstance(network, MLP | ConvolutionalEncoder):
         lowering.add(-network.centre)
         if isinstance(network, MLP):
             lowering.reshape((math.prod(lowering.shape),))
     elif context_dim:
-        raise ValueError(_no_step_for(network))
+        raise ValueError(no_step_for(network))
     if context_dim:
         lowering.context(context_dim)
     _layers(lowering, network)
 
 
-def _layers(lowering: _Lowering, layer: nn.Module) -> None:
+def _layers(lowering: Lowering, layer: nn.Module) -> None:
     """The steps of one layer, or of those that it is made of."""
     if type(layer) not in _KNOWN:
         _own_layers(lowering, layer)
         return
     if not _fits(layer, lowering.shape):
-        raise ValueError(_no_step_for(layer))
+        raise ValueError(no_step_for(layer))
     if isinstance(layer, nn.Linear):
         lowering.dense(
             layer.weight, torch.zeros(layer.out_features) if layer.bias is None else layer.bias
@@ -377,7 +410,7 @@ def _layers(lowering: _Lowering, layer: nn.Module) -> None:
     elif isinstance(layer, nn.Unflatten):
         lowering.reshape((*torch.Size(layer.unflattened_size), *lowering.shape[1:]))
     elif isinstance(layer, ResidualBlock):
-        block = _Lowering(lowering.shape, weights=lowering.weights)
+        block = Lowering(lowering.shape, weights=lowering.weights)
         _layers(block, layer.layers)
         lowering.step("branches", branches=[[], block.steps], join="sum")
     elif isinstance(layer, nn.Sequential):
@@ -396,11 +429,11 @@ def _layers(lowering: _Lowering, layer: nn.Module) -> None:
         lowering.map(_ACTIVATIONS[type(layer)])
 
 
-def _own_layers(lowering: _Lowering, network: nn.Module) -> None:
+def _own_layers(lowering: Lowering, network: nn.Module) -> None:
     """The steps of a module of the user's own, whose `forward` applies layers one after another."""
     layers = layers_of(network, _KNOWN, lowering.shape)
     if layers is None:
-        raise ValueError(_no_step_for(network))
+        raise ValueError(no_step_for(network))
     for layer in layers:
         _layers(lowering, layer)
 
@@ -459,7 +492,7 @@ def _fits(layer: nn.Module, shape: tuple[int, ...]) -> bool:
     return True
 
 
-def _convolution(lowering: _Lowering, layer: nn.Conv2d | nn.ConvTranspose2d) -> None:
+def _convolution(lowering: Lowering, layer: nn.Conv2d | nn.ConvTranspose2d) -> None:
     fields: Step = {
         "weight": lowering.array(layer.weight),
         "bias": None if layer.bias is None else lowering.array(layer.bias),
@@ -484,7 +517,7 @@ def _convolution(lowering: _Lowering, layer: nn.Conv2d | nn.ConvTranspose2d) -> 
 
 
 def _normalisation(
-    lowering: _Lowering, layer: nn.LayerNorm | nn.GroupNorm, shape: tuple[int, ...]
+    lowering: Lowering, layer: nn.LayerNorm | nn.GroupNorm, shape: tuple[int, ...]
 ) -> None:
     weight = torch.ones(shape) if layer.weight is None else layer.weight.reshape(shape)
     bias = torch.zeros(shape) if layer.bias is None else layer.bias.reshape(shape)
@@ -493,7 +526,7 @@ def _normalisation(
     )
 
 
-def _batch_normalisation(lowering: _Lowering, layer: nn.BatchNorm1d | nn.BatchNorm2d) -> None:
+def _batch_normalisation(lowering: Lowering, layer: nn.BatchNorm1d | nn.BatchNorm2d) -> None:
     """What it does after training, by the means and variances of the training."""
     mean, variance = layer.running_mean, layer.running_var
     assert mean is not None and variance is not None  # as `_fits` says
@@ -508,7 +541,8 @@ def _batch_normalisation(lowering: _Lowering, layer: nn.BatchNorm1d | nn.BatchNo
     lowering.add(shift.reshape(shape))
 
 
-def _no_step_for(part: nn.Module) -> str:
+def no_step_for(part: nn.Module) -> str:
+    """What is said of a part without steps."""
     name = str(part).splitlines()[0].removesuffix("(")  # a module of modules prints many lines
     return (
         f"what leaves torch must be made of the parts that build_vae uses; there is no step for {name}."
@@ -519,13 +553,13 @@ def _no_step_for(part: nn.Module) -> str:
 # ---- the decoder's end
 
 
-def _steps_of(likelihood: Likelihood, fact: str) -> list[Step]:
+def steps_of(likelihood: Likelihood, fact: str) -> list[Step]:
     """What a likelihood says; a class with a law of its own must say it itself, and does not inherit the steps."""
     methods = {"forward", fact}
     own = next(kind for kind in type(likelihood).__mro__ if methods & vars(kind).keys())
     steps = getattr(likelihood, fact)() if fact in vars(own) else None
     if steps is None:
-        raise ValueError(_no_step_for(likelihood))
+        raise ValueError(no_step_for(likelihood))
     return steps
 
 
@@ -536,15 +570,15 @@ def knows_spread(vae: VAE) -> bool:
         vae: The model.
     """
     try:
-        _steps_of(vae.likelihood, "spread_steps")
+        steps_of(vae.likelihood, "spread_steps")
     except ValueError:
         return False
     return True
 
 
-def _spread(branch: _Lowering, vae: VAE, *, single: bool) -> None:
+def _spread(branch: Lowering, vae: VAE, *, single: bool) -> None:
     """The standard deviation of every value under p(x|z), in the data's own units."""
-    branch.follow(_steps_of(vae.likelihood, "spread_steps"))
+    branch.follow(steps_of(vae.likelihood, "spread_steps"))
     if vae.schema is not None:
         if any(vae.schema.is_far) and not single:
             branch.cast("float64")
@@ -561,7 +595,7 @@ def _affine(schema: Schema) -> tuple[Tensor, Tensor]:
     return shift, scale
 
 
-def _restored(decoding: _Lowering, schema: Schema) -> None:
+def _restored(decoding: Lowering, schema: Schema) -> None:
     """To the data's own units; in a mixed table also to what its columns can hold."""
     shift, scale = _affine(schema)
     decoding.multiply(scale)
@@ -581,7 +615,7 @@ def _restored(decoding: _Lowering, schema: Schema) -> None:
         _inactive_cells(decoding, schema)
 
 
-def _inactive_cells(decoding: _Lowering, schema: Schema) -> None:
+def _inactive_cells(decoding: Lowering, schema: Schema) -> None:
     """What inactive cells hold: the value of their rule, or NaN where they are empty."""
     values = torch.zeros(len(schema.columns), dtype=torch.float64)
     for rule in schema.rules:
@@ -589,7 +623,7 @@ def _inactive_cells(decoding: _Lowering, schema: Schema) -> None:
     emptying = tuple(rule for rule in schema.rules if rule.value is None)
     filling = tuple(rule for rule in schema.rules if rule.value is not None)
 
-    def switches(branch: _Lowering) -> None:
+    def switches(branch: Lowering) -> None:
         """A thousand where a cell is active, and minus a thousand elsewhere: a sigmoid of it is 1 or 0."""
         _activity(branch, filling)
         branch.add(-0.5)
@@ -603,16 +637,16 @@ def _inactive_cells(decoding: _Lowering, schema: Schema) -> None:
         _without_inactive(decoding, emptying)
 
 
-def _without_inactive(lowering: _Lowering, rules: Sequence[Rule]) -> None:
+def _without_inactive(lowering: Lowering, rules: Sequence[Rule]) -> None:
     """NaN, the root of -1, where a cell is inactive."""
-    missing = _Lowering(lowering.shape, weights=lowering.weights)
+    missing = Lowering(lowering.shape, weights=lowering.weights)
     _activity(missing, rules)
     missing.add(-1.0)
     missing.map("sqrt")
     lowering.step("branches", branches=[[], missing.steps], join="sum")
 
 
-def _activity(branch: _Lowering, rules: Sequence[Rule]) -> None:
+def _activity(branch: Lowering, rules: Sequence[Rule]) -> None:
     """From raw rows to 1 where a cell is active and 0 elsewhere, as `Rule.is_inactive` says."""
     (columns,) = branch.shape
     flags = [rule.flag for rule in rules for _ in rule.active]
@@ -620,12 +654,12 @@ def _activity(branch: _Lowering, rules: Sequence[Rule]) -> None:
     ruled = [rule.column for rule in rules for _ in rule.active] + [rule.column for rule in rules]
     belongs = torch.arange(columns)[:, None] == torch.tensor(ruled)
 
-    def has_value(own: _Lowering) -> None:
+    def has_value(own: Lowering) -> None:
         own.take(flags)
         own.add(-torch.tensor(values, dtype=torch.float64))
         own.map("is-zero")
 
-    def is_unknown(own: _Lowering) -> None:
+    def is_unknown(own: Lowering) -> None:
         own.take([rule.flag for rule in rules])
         own.map("is-missing")
 
@@ -636,7 +670,7 @@ def _activity(branch: _Lowering, rules: Sequence[Rule]) -> None:
 # ---- the encoder's two ends
 
 
-def _prepared(encoding: _Lowering, schema: Schema) -> None:
+def lower_preparation(encoding: Lowering, schema: Schema) -> None:
     """What the model sees of raw values."""
     if schema.rules:
         _without_inactive(encoding, schema.rules)
@@ -648,7 +682,7 @@ def _prepared(encoding: _Lowering, schema: Schema) -> None:
         encoding.map("step")
 
 
-def _features(encoding: _Lowering, features: FilledGaps | LogCounts | TableFeatures) -> None:
+def _features(encoding: Lowering, features: FilledGaps | LogCounts | TableFeatures) -> None:
     if isinstance(features, FilledGaps):
         encoding.fill(features.centre)
         return
@@ -658,7 +692,7 @@ def _features(encoding: _Lowering, features: FilledGaps | LogCounts | TableFeatu
         encoding.multiply(1 / features.spread)
         encoding.fill(0.0)
         return
-    makers: list[Callable[[_Lowering], None]] = []
+    makers: list[Callable[[Lowering], None]] = []
     if len(features.numbers):
         makers.append(lambda branch: _numbers(branch, features))
     if len(features.units):
@@ -670,12 +704,12 @@ def _features(encoding: _Lowering, features: FilledGaps | LogCounts | TableFeatu
     encoding.concatenate(makers)
 
 
-def _logarithms(branch: _Lowering) -> None:
+def _logarithms(branch: Lowering) -> None:
     branch.clip(0.0, math.inf)
     branch.map("log1p")
 
 
-def _numbers(branch: _Lowering, features: TableFeatures) -> None:
+def _numbers(branch: Lowering, features: TableFeatures) -> None:
     branch.take(features.numbers.tolist())
     counts = features.counts.nonzero().flatten().tolist()
     positives = features.positives.nonzero().flatten().tolist()
@@ -694,51 +728,46 @@ def _numbers(branch: _Lowering, features: TableFeatures) -> None:
     branch.fill(0.0)
 
 
-def _indicators(branch: _Lowering, features: TableFeatures) -> None:
+def _indicators(branch: Lowering, features: TableFeatures) -> None:
     branch.take(features.units.tolist())
     branch.add(-features.codes)
     branch.map("is-zero")
 
 
-def _logarithms_above(branch: _Lowering, least: float) -> None:
+def _logarithms_above(branch: Lowering, least: float) -> None:
     """Of numbers of which most are above 1: log x = log(1 + (x - 1))."""
     branch.clip(least, math.inf)
     branch.add(-1.0)
     branch.map("log1p")
 
 
-def _spikes(branch: _Lowering, features: TableFeatures) -> None:
-    """1 where a number is within the width of a spike: where half the square of their ratio is below 1/2."""
-    branch.take(features.spiked.tolist())
-    branch.add(-features.spikes)
-    branch.multiply(0.5**0.5 / features.width.double())
-    branch.map("square")
-    branch.map("step")
-    branch.map("is-zero")
+def _spikes(branch: Lowering, features: TableFeatures) -> None:
+    """1 where a number is a spike."""
+    branch.follow(at_atoms(features.spiked.tolist(), features.spikes, features.width))
 
 
-def _gaps(branch: _Lowering, features: TableFeatures) -> None:
+def _gaps(branch: Lowering, features: TableFeatures) -> None:
     branch.take(features.gappy.tolist())
     branch.map("is-missing")
 
 
-def _moments(encoding: _Lowering, posterior: nn.Module) -> None:
+def _moments(encoding: Lowering, posterior: nn.Module) -> None:
     """Mean and standard deviation, (2, latent_dim), from the encoder's output."""
     if not isinstance(posterior, DiagonalPosterior | FullCovariancePosterior):
-        raise ValueError(_no_step_for(posterior))
+        raise ValueError(no_step_for(posterior))
     dim, size = posterior.latent_dim, math.prod(posterior.params_shape)
     encoding.reshape((size,))
 
-    def means(branch: _Lowering) -> None:
+    def means(branch: Lowering) -> None:
         branch.take(range(dim))
 
-    def stds(branch: _Lowering) -> None:
+    def stds(branch: Lowering) -> None:
         branch.take(range(dim, 2 * dim))
         if posterior.std == "exp":
             branch.multiply(torch.tensor([0.5]))
         branch.map("exp" if posterior.std == "exp" else "softplus")
 
-    def stds_of_rows(branch: _Lowering) -> None:
+    def stds_of_rows(branch: Lowering) -> None:
         """The variance of a dimension is the sum of squares of its row of A, or of R A."""
         diagonal, below = torch.arange(dim), torch.tril_indices(dim, dim, -1)
         rows, columns = torch.cat([torch.stack([diagonal, diagonal]), below], 1)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,9 @@ import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
 from variform.config.toml import to_dict
+from variform.distributions.law import LOG_2_PI
 from variform.export.lowering import Program, Step, knows_spread, lower_decoder, lower_encoder
+from variform.export.scoring import Score, lower_prior, lower_score
 from variform.model.vae import VAE
 from variform.version import __version__
 
@@ -21,13 +24,15 @@ _OPSET, _IR = 17, 8  # of 2022: programs that are not the newest read them too
 
 
 def to_onnx(vae: VAE) -> dict[str, onnx.ModelProto]:
-    """The encoder and the decoder as ONNX graphs in the data's own units.
+    """The encoder, the decoder, the score and the prior as ONNX graphs in the data's own units.
 
-    encoder: x (batch, *event) to mean and std of q(z|x), (batch, latent_dim). decoder: z (batch, latent_dim) to x,
-    the mean of p(x|z), and std, its standard deviation, where the likelihood states one. Those of a conditional model
-    take a `context` (batch, context_dim) too. All numbers are float32, but for x and std of data so far from zero
-    that float32 does not tell them apart, which are float64. The batch has any size, and preprocessing is in the
-    graph. Metadata say what the columns, bounds and contexts are.
+    encoder: x (batch, *event) to mean and std of q(z|x), (batch, latent_dim). decoder: z (batch, latent_dim) to x, the
+    mean of p(x|z), and std, its standard deviation, where the likelihood states one. Those of a conditional model take
+    a `context` (batch, context_dim) too. score: x and noise (batch, samples, latent_dim), standard normal, to log_px
+    (batch,), the importance-weighted bound in nats. prior: noise (batch, latent_dim), and of a mixture uniform
+    (batch,), to draws z (batch, latent_dim). Score and prior are left out where they have no steps. All numbers are
+    float32, but for x and std of data so far from zero that float32 does not tell them apart, which are float64. The
+    batch has any size, and preprocessing is in the graph. Metadata say what the columns, bounds and contexts are.
 
     Args:
         vae: A VAE made by `build_vae`.
@@ -40,6 +45,8 @@ def to_onnx(vae: VAE) -> dict[str, onnx.ModelProto]:
         >>> graphs = to_onnx(build_vae(ModelConfig(latent_dim=2, hidden=(8,)), read("digits").schema))
         >>> [item.name for item in graphs["encoder"].graph.output]
         ['mean', 'std']
+        >>> sorted(graphs)
+        ['decoder', 'encoder', 'prior', 'score']
     """
     assert vae.schema is not None and vae.config is not None  # as of all that build_vae made
     schema = vae.schema.to_dict()
@@ -54,10 +61,58 @@ def to_onnx(vae: VAE) -> dict[str, onnx.ModelProto]:
     }
     results = ("x", "std") if knows_spread(vae) else ("x",)
     encoder, decoder = lower_encoder(vae), lower_decoder(vae, spread=len(results) > 1)
-    return {
+    graphs = {
         "encoder": _graph(encoder, "encoder", "x", ("mean", "std"), metadata),
         "decoder": _graph(decoder, "decoder", "z", results, metadata),
     }
+    with suppress(ValueError):
+        graphs["score"] = _score(encoder, lower_score(vae), vae.latent_dim, metadata)
+    with suppress(ValueError):
+        graphs["prior"] = _prior(lower_prior(vae), metadata)
+    return graphs
+
+
+def _score(encoder: Program, score: Score, dim: int, metadata: dict[str, str]) -> onnx.ModelProto:
+    """x and noise (batch, samples, dim), standard normal, to the bound of log p(x), (batch,)."""
+    writer = _Writer(encoder)
+    node, constant = writer.node, writer.constant
+    moments = writer.steps(encoder.steps, "x", 1 + len(encoder.in_shape))
+    moments = node("Reshape", moments, constant(np.array([0, 2, dim])))
+    mean, std = writer.halves(moments)  # (batch, 1, dim)
+    writer.begin("seen", score.seen)
+    seen = writer.steps(score.seen.steps, "x", 1 + len(score.seen.in_shape))
+    seen = node("Reshape", seen, constant(np.array([0, *score.seen.out_shape])))
+    z = node("Add", mean, node("Mul", std, "noise"))
+    parts = [z, writer.repeated(std), "noise", writer.repeated(writer.for_samples(seen))]
+    draws = node("Concat", *parts, axis=2)
+    writer.begin("weight", score.weight)
+    if score.weight.context_dim:
+        contexts = writer.repeated(writer.for_samples("context"))
+        flat = constant(np.array([-1, score.weight.context_dim]))
+        writer.context = node("Reshape", contexts, flat)
+    flat = node("Reshape", draws, constant(np.array([-1, *score.weight.in_shape])))
+    weights = writer.steps(score.weight.steps, flat, 2)
+    weights = node("Reshape", weights, node("Shape", "noise", end=2))
+    samples = writer.number(node("Shape", "noise", start=1, end=2))
+    node("Sub", writer.log_sum_exp(weights), node("Log", samples), outputs=["log_px"])
+    noise = helper.make_tensor_value_info("noise", TensorProto.FLOAT, ["batch", "samples", dim])
+    inputs = [_tensor("x", encoder.in_shape, encoder.in_type), noise]
+    if score.weight.context_dim:
+        inputs.append(_tensor("context", (score.weight.context_dim,)))
+    return _model(writer, "score", inputs, [_tensor("log_px", ())], metadata)
+
+
+def _prior(program: Program, metadata: dict[str, str]) -> onnx.ModelProto:
+    """Noise, and of a mixture uniform numbers, to draws of p(z)."""
+    writer = _Writer(program)
+    (dim,) = program.out_shape
+    inputs, noise = [_tensor("noise", (dim,))], "noise"
+    if program.in_shape != program.out_shape:
+        inputs.append(_tensor("uniform", ()))
+        column = writer.node("Unsqueeze", "uniform", writer.constant(np.array([1])))
+        noise = writer.node("Concat", "noise", column, axis=1)
+    writer.node("Identity", writer.steps(program.steps, noise, 2), outputs=["z"])
+    return _model(writer, "prior", inputs, [_tensor("z", (dim,))], metadata)
 
 
 def _graph(
@@ -78,6 +133,17 @@ def _graph(
     if program.context_dim:
         inputs.append(_tensor("context", (program.context_dim,)))
     outputs = [_tensor(result, shape, program.out_type) for result in results]
+    return _model(writer, name, inputs, outputs, metadata)
+
+
+def _model(
+    writer: "_Writer",
+    name: str,
+    inputs: Sequence[onnx.ValueInfoProto],
+    outputs: Sequence[onnx.ValueInfoProto],
+    metadata: dict[str, str],
+) -> onnx.ModelProto:
+    """The graph of what was written, checked."""
     graph = helper.make_graph(writer.nodes, name, inputs, outputs, writer.initializers)
     model = helper.make_model(
         graph, opset_imports=[helper.make_opsetid("", _OPSET)], ir_version=_IR
@@ -98,8 +164,23 @@ class _Writer:
     def __init__(self, program: Program) -> None:
         self.nodes: list[onnx.NodeProto] = []
         self.initializers: list[onnx.TensorProto] = []
-        self.arrays = program.weights
         self.written: set[str] = set()
+        self.context = "context"
+        self.begin("", program)
+
+    def begin(self, prefix: str, program: Program) -> None:
+        """What follows are the steps of `program`, whose arrays have names of their own."""
+        self.prefix, self.arrays = prefix, program.weights
+
+    def for_samples(self, rows: str) -> str:
+        """From (batch, N) to (batch, 1, N)."""
+        return self.node("Unsqueeze", rows, self.constant(np.array([1])))
+
+    def repeated(self, rows: str) -> str:
+        """From (batch, 1, N) to (batch, samples, N)."""
+        one = self.constant(np.array([1]))
+        samples = self.node("Shape", "noise", start=1, end=2)
+        return self.node("Expand", rows, self.node("Concat", one, samples, one, axis=0))
 
     def node(
         self,
@@ -128,10 +209,11 @@ class _Writer:
 
     def array(self, name: str) -> str:
         """One of the program's arrays, written when it is first used."""
-        if name not in self.written:
-            self.written.add(name)
-            self.initializers.append(numpy_helper.from_array(self.arrays[name], name))
-        return name
+        full = f"{self.prefix}{name}"
+        if full not in self.written:
+            self.written.add(full)
+            self.initializers.append(numpy_helper.from_array(self.arrays[name], full))
+        return full
 
     def steps(self, steps: Sequence[Step], h: str, rank: int) -> str:
         """The steps applied to h, which has `rank` axes."""
@@ -193,6 +275,18 @@ class _Writer:
         is_near = self.node("Less", self.node("Abs", h), self.constant(step["near"]))
         return self.node("Where", is_near, series, formula)
 
+    def _continuous_bernoulli_normaliser(self, step: Step, h: str, rank: int) -> str:
+        """abs(h) / 2 + log((1 - e^-abs(h)) / abs(h)), and near 0 the series."""
+        node = self.node
+        size = node("Abs", h)
+        rest = node("Sub", self.constant(1.0), node("Exp", node("Neg", size)))
+        half = node("Mul", size, self.constant(0.5))
+        formula = node("Add", half, node("Log", node("Div", rest, size)))
+        return self._near(step, size, formula)
+
+    def _product(self, step: Step, h: str, rank: int) -> str:
+        return self.node("Mul", *self.halves(h))
+
     def _gate(self, step: Step, h: str, rank: int) -> str:
         first, second = self.halves(h)
         return self.node("Mul", first, self.node("Sigmoid", second))
@@ -234,7 +328,7 @@ class _Writer:
         return self.node("Reshape", h, self.constant(np.array([0, *step["shape"]])))
 
     def _context(self, step: Step, h: str, rank: int) -> str:
-        context = "context"
+        context = self.context
         if rank > 2:  # a plane of each number
             context = self.node("Unsqueeze", context, self.constant(np.arange(2, rank)))
             ones = self.constant(np.array([1, 1]))
@@ -252,6 +346,10 @@ class _Writer:
     def _levels(self, step: Step, h: str, rank: int) -> str:
         if step["of"] == "likeliest":
             return self.number(self.node("ArgMax", h, axis=1, keepdims=0))
+        if step["of"] == "total":
+            return self.node("ReduceSum", h, self.constant(np.array([1])), keepdims=0)
+        if step["of"] == "log-sum-exp":
+            return self.log_sum_exp(h)
         if step["of"] in ("mean", "variance"):
             return self._moment_of_levels(step["of"], h, rank)
         distance = self._distances_of_logistic(step, h, rank)
@@ -263,6 +361,15 @@ class _Writer:
         terms = self.node("Mul", above, self.node("Add", below, self.node("Add", passed, passed)))
         total = self.node("ReduceSum", terms, self.constant(np.array([1])), keepdims=0)
         return self.node("Mul", total, self.constant((step["count"] - 1.0) ** -2))
+
+    def log_sum_exp(self, h: str) -> str:
+        """Over axis 1, with the largest taken out of the sum."""
+        least = self.constant(float(np.finfo(np.float32).min))  # minus infinity less itself is NaN
+        largest = self.node("Max", self.node("ReduceMax", h, axes=[1], keepdims=1), least)
+        shares = self.node("Exp", self.node("Sub", h, largest))
+        axis = self.constant(np.array([1]))
+        total = self.node("Log", self.node("ReduceSum", shares, axis, keepdims=0))
+        return self.node("Add", total, self.node("Squeeze", largest, axis))
 
     def _moment_of_levels(self, of: str, h: str, rank: int) -> str:
         """The sum over k of k / (L - 1) softmax(h)_k, or of the squared distance from it."""
@@ -299,7 +406,36 @@ class _Writer:
 
 
 def _log1p(writer: _Writer, h: str) -> str:
-    return writer.node("Log", writer.node("Add", h, writer.constant(1.0)))
+    """log(u) h / (u - 1) with u = 1 + h as it is rounded, which is exact for a small h too.
+
+    Reference:
+        Goldberg (1991), theorem 4.
+    """
+    node, one = writer.node, writer.constant(1.0)
+    above = node("Add", h, one)
+    quotient = node("Div", h, node("Sub", above, one))
+    exact = node("Mul", node("Log", above), quotient)
+    return node("Where", node("Equal", above, one), h, exact)
+
+
+def _log_factorial(writer: _Writer, h: str) -> str:
+    """By Stirling's series at y = x + 8, less log((x + 1) ... (x + 7)), as log x! = log Gamma(x + 8) - that.
+
+    Reference:
+        Abramowitz and Stegun (1964), 6.1.40.
+    """
+    node, constant = writer.node, writer.constant
+    y = node("Add", h, constant(8.0))
+    log = node("Log", y)
+    inverse = node("Reciprocal", y)
+    square = node("Mul", inverse, inverse)
+    series = constant(1 / 1260)
+    for coefficient in (-1 / 360, 1 / 12):
+        series = node("Add", node("Mul", series, square), constant(coefficient))
+    power = node("Mul", node("Sub", y, constant(0.5)), node("Sub", log, constant(1.0)))
+    ends = node("Add", node("Mul", series, inverse), constant((LOG_2_PI - 1) / 2))
+    logs = [node("Log", node("Add", h, constant(float(term)))) for term in range(1, 8)]
+    return node("Sub", node("Add", power, ends), node("Sum", *logs))
 
 
 def _square(writer: _Writer, h: str) -> str:
@@ -331,6 +467,7 @@ def _step(writer: _Writer, h: str) -> str:
 
 _COMPOSED: dict[str, Callable[[_Writer, str], str]] = {
     "log1p": _log1p,
+    "log-factorial": _log_factorial,
     "square": _square,
     "silu": _silu,
     "gelu": _gelu,
@@ -347,6 +484,7 @@ _UNARY: dict[str, tuple[str, dict[str, Any]]] = {
     "softplus": ("Softplus", {}),
     "sigmoid": ("Sigmoid", {}),
     "exp": ("Exp", {}),
+    "log": ("Log", {}),
     "sqrt": ("Sqrt", {}),
     "round": ("Round", {}),
 }

@@ -24,7 +24,7 @@ def hand_over(
 
     Args:
         run: Folder of a run, or a model.safetensors.
-        to: `onnx`: encoder.onnx and decoder.onnx; `numpy`: model.npz, and reader.py that needs NumPy alone;
+        to: `onnx`: encoder, decoder, score and prior, .onnx each; `numpy`: model.npz, reader.py and score.py;
             `safetensors`: the model file, and what it says of itself as model.json.
         out: A new folder; by default onnx, numpy or safetensors in the run's folder.
     """
@@ -33,9 +33,13 @@ def hand_over(
 
     folder = out or (run if run.is_dir() else run.parent) / to
     with writing_into(run, out):
-        paths = handover.hand_over(model.load(run).vae, to, folder)
+        vae = model.load(run).vae
+        paths = handover.hand_over(vae, to, folder)
     for path in paths:
         say(f"{path.stat().st_size:>12,} bytes  {folder / path.name}")
+    if to != "safetensors":
+        for part, why in handover.left_out(vae).items():
+            say(f"The {part} is left out: {why}")
 
 
 def push(run: Path, name: str, /, *, private: Annotated[bool, Flag] = False) -> None:

@@ -8,7 +8,24 @@ from torch import Tensor, nn
 from variform.data.marginals import Marginals
 from variform.distributions.bounded import LogitNormal, LogNormal, gauss_hermite
 from variform.distributions.law import Law
-from variform.model.likelihoods.family import MOST, Likelihood, Step, floored, promoted, solved
+from variform.model.likelihoods.family import (
+    MOST,
+    Likelihood,
+    Step,
+    floored,
+    gaussian_steps,
+    promoted,
+    solved,
+    total,
+    where_above,
+)
+
+_TINY = torch.finfo(torch.float32).tiny
+_LOGARITHM: list[Step] = [
+    {"op": "clip", "low": _TINY, "high": math.inf},
+    {"op": "map", "function": "log"},
+]
+_MINUS: Step = {"op": "multiply", "value": -1.0}
 
 
 class LogNormalLikelihood(Likelihood):
@@ -64,6 +81,15 @@ class LogNormalLikelihood(Likelihood):
         log_var = floored(self.raw_log_var.detach().double(), self.min_std)
         ratio = torch.expm1(log_var.exp()).sqrt()
         return [*self.mean_steps(), {"op": "multiply", "value": ratio}]
+
+    def density_steps(self) -> list[Step]:
+        r"""$\log N(\log x; \mu, \sigma^2) - \log x$, and minus infinity where x is not above 0."""
+        value: list[Step] = [self.values()]
+        logarithm = [*value, *_LOGARITHM]
+        mean: list[Step] = [self.params_at(), {"op": "clip", "low": -MOST, "high": MOST}]
+        log_var = floored(self.raw_log_var.detach().double().cpu(), self.min_std)
+        density = gaussian_steps(logarithm, mean, log_var)
+        return [total(density, [*logarithm, _MINUS], where_above(value))]
 
 
 class LogitNormalLikelihood(Likelihood):
@@ -126,6 +152,16 @@ class LogitNormalLikelihood(Likelihood):
             self._summing(),
             {"op": "map", "function": "sqrt"},
         ]
+
+    def density_steps(self) -> list[Step]:
+        r"""$\log N(\operatorname{logit} x; \mu, \sigma^2) - \log x - \log(1 - x)$; minus infinity at 0 and 1."""
+        value: list[Step] = [self.values()]
+        other: list[Step] = [*value, _MINUS, {"op": "add", "value": 1.0}]
+        above, below = [*value, *_LOGARITHM], [*other, *_LOGARITHM]
+        log_var = floored(self.raw_log_var.detach().double().cpu(), self.min_std)
+        density = gaussian_steps([total(above, [*below, _MINUS])], [self.params_at()], log_var)
+        ends = total(where_above(value), where_above(other))
+        return [total(density, [*above, _MINUS], [*below, _MINUS], [ends])]
 
     def _steps_of_nodes(self) -> list[Step]:
         """The share at each node, node after node of the first column, then of the next one."""

@@ -14,10 +14,19 @@ from variform.distributions.compound import Mixed, Spiked
 from variform.distributions.law import Law
 from variform.model.likelihoods.bounded import LogitNormalLikelihood, LogNormalLikelihood
 from variform.model.likelihoods.counts import NegativeBinomialLikelihood
-from variform.model.likelihoods.family import Likelihood, Step, promoted
+from variform.model.likelihoods.family import (
+    Likelihood,
+    Step,
+    at_atoms,
+    product,
+    promoted,
+    total,
+)
 from variform.model.likelihoods.gaussian import GaussianLikelihood, least_std
 from variform.model.likelihoods.ordered import OrdinalLikelihood
 from variform.model.likelihoods.pixels import BernoulliLikelihood, CategoricalLikelihood
+
+_LARGE = 1e30
 
 
 class _CategoryLikelihood(CategoricalLikelihood):
@@ -39,6 +48,10 @@ class _CategoryLikelihood(CategoricalLikelihood):
     def spread_steps(self) -> list[Step]:
         """That of their numbers."""
         return [*super().spread_steps(), {"op": "multiply", "value": float(self.levels - 1)}]
+
+    def density_steps(self) -> list[Step]:
+        """As of levels, whose numbers the values are."""
+        return self._steps_of_level(1.0)
 
 
 class SpikedLikelihood(Likelihood):
@@ -207,6 +220,43 @@ class SpikedLikelihood(Likelihood):
         others = sorted(set(range(2 * columns + self.count)) - set(replaced))
         return _replaced([moments], replaced, others)
 
+    def density_steps(self) -> list[Step] | None:
+        r"""At an atom $\log\sigma(b)$, else $\log\sigma(-b)$ and what comes behind, the last atom first.
+
+        What they go through is the log-density, the logits and the values, side by side.
+        """
+        density = self.family.density_steps()
+        if density is None:
+            return None
+        columns = math.prod(self.event_shape)
+        width = columns + self.count
+        logits: Step = {"op": "take", "places": list(range(columns, width))}
+        of_family = [*range(columns), *range(width, width + columns)]
+        finite: Step = {"op": "clip", "low": -_LARGE, "high": _LARGE}  # 0 times it is 0
+        own: list[Step] = [{"op": "take", "places": of_family}, *density, finite]
+        path = [_concatenated(own, [logits], [self.values()])]
+        for place in reversed(range(len(self.atoms))):
+            chosen = (~self.atoms[place].isnan()).nonzero().flatten().tolist()
+            others = sorted(set(range(width + columns)) - set(chosen))
+            path += _replaced(self._steps_at_atom(place, chosen), chosen, others)
+        return [*path, {"op": "take", "places": list(range(columns))}]
+
+    def _steps_at_atom(self, place: int, chosen: list[int]) -> list[Step]:
+        columns = math.prod(self.event_shape)
+        values = [columns + self.count + column for column in chosen]
+        atoms = self.atoms[place, chosen].detach().double().cpu()
+        is_atom = at_atoms(values, atoms, self.width[place, chosen].cpu())
+        logit: Step = {
+            "op": "take",
+            "places": [columns + int(self.places[place, column]) for column in chosen],
+        }
+        minus: Step = {"op": "multiply", "value": -1.0}
+        softplus: Step = {"op": "map", "function": "softplus"}
+        is_other: list[Step] = [*is_atom, {"op": "map", "function": "is-zero"}]
+        behind = total([{"op": "take", "places": chosen}], [logit, softplus, minus])
+        taken = product([logit, minus, softplus, minus], is_atom)
+        return [total(taken, product([behind], is_other))]
+
     @staticmethod
     def _steps_of_mean(chosen: list[int], logits: list[int], atoms: Tensor) -> list[Step]:
         return [
@@ -373,6 +423,22 @@ class MixedLikelihood(Likelihood):
     def spread_steps(self) -> list[Step] | None:
         """Of each column, of categories that of their numbers."""
         return self._of_families([family.spread_steps() for _, family in self.parts])
+
+    def density_steps(self) -> list[Step] | None:
+        """Of each column by its family; None where a family has none."""
+        params = math.prod(self.params_shape)
+        start, branches = 0, []
+        for columns, family in self.parts:
+            end = start + math.prod(family.params_shape)
+            steps = family.density_steps()
+            if steps is None:
+                return None
+            values = [params + int(column) for column in columns]
+            own: Step = {"op": "take", "places": [*range(start, end), *values]}
+            branches.append([own, *steps])
+            start = end
+        ordered: Step = {"op": "take", "places": self.order.argsort().tolist()}
+        return [_concatenated(*branches), ordered]
 
     def _of_families(self, of_each: Sequence[list[Step] | None]) -> list[Step] | None:
         start, branches = 0, []

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from variform.data.marginals import Marginals
 from variform.distributions.counts import NegativeBinomial, Poisson
 from variform.distributions.law import Law
-from variform.model.likelihoods.family import MOST, Likelihood, Step, promoted
+from variform.model.likelihoods.family import MOST, Likelihood, Step, product, promoted, total
 
 
 class PoissonLikelihood(Likelihood):
@@ -48,6 +48,14 @@ class PoissonLikelihood(Likelihood):
     def spread_steps(self) -> list[Step]:
         """The root of the rate."""
         return [*_steps_of_rates(), {"op": "map", "function": "sqrt"}]
+
+    def density_steps(self) -> list[Step]:
+        """x h - e^h - log x!."""
+        log_rate: list[Step] = [self.params_at(), {"op": "clip", "low": -math.inf, "high": MOST}]
+        value, minus = self.values(), {"op": "multiply", "value": -1.0}
+        rate: list[Step] = [*log_rate, {"op": "map", "function": "exp"}, minus]
+        ways: list[Step] = [value, {"op": "map", "function": "log-factorial"}, minus]
+        return [total(product([value], log_rate), rate, ways)]
 
 
 class NegativeBinomialLikelihood(Likelihood):
@@ -111,6 +119,86 @@ class NegativeBinomialLikelihood(Likelihood):
             {"op": "branches", "branches": [[exponential], square], "join": "sum"},
             {"op": "map", "function": "sqrt"},
         ]
+
+    def density_steps(self) -> list[Step]:
+        r"""$\log[\Gamma(x + r) / (\Gamma(r)\, x!)] - r \log(1 + m / r) - x \log(1 + r / m)$."""
+        log_r = self.log_dispersion.detach().double().cpu().flatten()
+        log_r = log_r.clamp_max(NegativeBinomial.MOST_LOG)
+        value, minus = self.values(), {"op": "multiply", "value": -1.0}
+        log_odds: list[Step] = [
+            self.params_at(),
+            {"op": "clip", "low": -math.inf, "high": MOST},
+            {"op": "add", "value": -log_r},
+        ]
+        failures = [*_softplus(log_odds), {"op": "multiply", "value": -log_r.exp()}]
+        successes = product([value], [*_softplus([*log_odds, minus]), minus])
+        orders: list[Step] = [value, {"op": "map", "function": "log-factorial"}, minus]
+        return [total(failures, successes, orders, _log_rising(value, log_r))]
+
+
+def _softplus(steps: list[Step]) -> list[Step]:
+    """log(1 + e^a) = max(a, 0) + log(1 + e^-abs(a)), of which a small one keeps its digits."""
+    above: list[Step] = [*steps, {"op": "map", "function": "relu"}]
+    minus_size = total(steps, [*above, {"op": "multiply", "value": -2.0}])
+    rest: list[Step] = [minus_size, {"op": "map", "function": "exp"}]
+    return [total(above, [*rest, {"op": "map", "function": "log1p"}])]
+
+
+def _log_rising(value: Step, log_r: Tensor) -> list[Step]:
+    r"""$\log [\Gamma(r + x) / \Gamma(r)]$ of each value, by the formulas of the law below and from r = 30."""
+    is_far = log_r >= math.log(30)
+    near, far = ((~is_far).nonzero().flatten(), is_far.nonzero().flatten())
+    branches = []
+    for chosen, steps_of in ((near, _rising_near), (far, _rising_far)):
+        if len(chosen):
+            places = [value["places"][int(column)] for column in chosen]
+            branches.append(steps_of({"op": "take", "places": places}, log_r[chosen]))
+    order = torch.cat([near, far]).argsort().tolist()
+    joined: Step = {"op": "branches", "branches": branches, "join": "concatenate"}
+    return [joined, {"op": "take", "places": order}]
+
+
+def _rising_near(value: Step, log_r: Tensor) -> list[Step]:
+    r"""$\log r + \log\Gamma(r + x) - \log\Gamma(r + 1)$ from x = 1, and 0 at x = 0."""
+    r = log_r.exp()
+    from_one: list[Step] = [
+        value,
+        {"op": "clip", "low": 1.0, "high": math.inf},
+        {"op": "add", "value": r - 1},
+        {"op": "map", "function": "log-factorial"},
+        {"op": "add", "value": log_r - torch.lgamma(r + 1)},
+    ]
+    return product(from_one, [value, {"op": "map", "function": "step"}])
+
+
+def _rising_far(value: Step, log_r: Tensor) -> list[Step]:
+    """Stirling's series of both logarithms."""
+    r = log_r.exp()
+    logarithm: list[Step] = [
+        value,
+        {"op": "add", "value": r},
+        {"op": "map", "function": "log"},
+    ]
+    ratio: list[Step] = [
+        value,
+        {"op": "multiply", "value": 1 / r},
+        {"op": "map", "function": "log1p"},
+        {"op": "multiply", "value": r - 0.5},
+    ]
+
+    def power(exponent: int, factor: float) -> list[Step]:
+        inverse: Step = {"op": "multiply", "value": -float(exponent)}
+        return [
+            *logarithm,
+            inverse,
+            {"op": "map", "function": "exp"},
+            {"op": "add", "value": -(r**-exponent)},
+            {"op": "multiply", "value": factor},
+        ]
+
+    minus: Step = {"op": "multiply", "value": -1.0}
+    products = product([value], logarithm)
+    return [total(products, ratio, [value, minus], power(1, 1 / 12), power(3, -1 / 360))]
 
 
 def _steps_of_rates() -> list[Step]:

@@ -11,7 +11,7 @@ from variform.config.choices import LikelihoodName, Support
 from variform.config.model import ModelConfig
 from variform.data.marginals import Marginals
 from variform.data.schema import Schema
-from variform.distributions.law import Law
+from variform.distributions.law import LOG_2_PI, Law
 
 Step = dict[str, Any]
 """What is done to the numbers of every example: an `op` and its fields; export/lowering.py has the table of them."""
@@ -167,6 +167,74 @@ class Likelihood(nn.Module):
             [{'op': 'multiply', 'value': 0.0}, {'op': 'add', 'value': 1.0}]
         """
         return None
+
+    def density_steps(self) -> list[Step] | None:
+        """The steps from params and values to the log-density of every value under p(x|z); else as `mean_steps`.
+
+        What they take is flat, the P numbers of params and behind them the D values of a row, (B, P + D); they give
+        (B, D). Of a value that is missing (NaN) any number may come. To the steps of a mean come: product, and levels
+        of log-sum-exp and total.
+
+        Example:
+            >>> from variform.model.likelihoods import BernoulliLikelihood
+            >>> [step["op"] for step in BernoulliLikelihood((4,)).density_steps()]
+            ['branches']
+        """
+        return None
+
+    def params_at(self, first: int = 0, last: int | None = None) -> Step:
+        """The step of `density_steps` that takes params from `first` to before `last`, by default all."""
+        last = math.prod(self.params_shape) if last is None else last
+        return {"op": "take", "places": list(range(first, last))}
+
+    def values(self) -> Step:
+        """The step of `density_steps` that takes the values."""
+        params = math.prod(self.params_shape)
+        size = math.prod(self.event_shape)
+        return {"op": "take", "places": list(range(params, params + size))}
+
+
+def product(*factors: list[Step]) -> list[Step]:
+    """The product of what two branches give, number by number."""
+    joined: Step = {"op": "branches", "branches": list(factors), "join": "concatenate"}
+    return [joined, {"op": "product"}]
+
+
+def total(*terms: list[Step]) -> Step:
+    """The sum of what branches give, number by number."""
+    return {"op": "branches", "branches": list(terms), "join": "sum"}
+
+
+def gaussian_steps(value: list[Step], mean: list[Step], log_var: Tensor) -> list[Step]:
+    r"""$\log N(x; \mu, \sigma^2)$ of what two branches give, with a variance that is known."""
+    minus: Step = {"op": "multiply", "value": -1.0}
+    return [
+        total(value, [*mean, minus]),
+        {"op": "multiply", "value": (-log_var / 2).exp()},
+        {"op": "map", "function": "square"},
+        {"op": "multiply", "value": -0.5},
+        {"op": "add", "value": -(log_var + LOG_2_PI) / 2},
+    ]
+
+
+def at_atoms(places: list[int], atoms: Tensor, width: Tensor) -> list[Step]:
+    """1 where a value is within the width of an atom: where half the square of their ratio is below 1/2."""
+    least = torch.finfo(torch.float32).tiny
+    return [
+        {"op": "take", "places": places},
+        {"op": "add", "value": -atoms},
+        {"op": "multiply", "value": 0.5**0.5 / width.double().clamp_min(least)},
+        {"op": "map", "function": "square"},
+        {"op": "map", "function": "step"},
+        {"op": "map", "function": "is-zero"},
+    ]
+
+
+def where_above(value: list[Step]) -> list[Step]:
+    """0 where a value is above 0, and minus infinity, the logarithm of no density, elsewhere."""
+    large: Step = {"op": "multiply", "value": 1e38}
+    logarithm: Step = {"op": "map", "function": "log"}
+    return [*value, large, {"op": "map", "function": "step"}, logarithm]
 
 
 def promoted(params: Tensor) -> Tensor:

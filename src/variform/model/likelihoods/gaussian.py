@@ -12,8 +12,16 @@ from variform.config.model import ModelConfig
 from variform.data.marginals import Marginals
 from variform.data.schema import Schema
 from variform.distributions.gaussian import DiagonalGaussian
-from variform.distributions.law import Law
-from variform.model.likelihoods.family import Likelihood, Step, floored, promoted
+from variform.distributions.law import LOG_2_PI, Law
+from variform.model.likelihoods.family import (
+    Likelihood,
+    Step,
+    floored,
+    gaussian_steps,
+    product,
+    promoted,
+    total,
+)
 from variform.system import processes
 
 Variance = Literal["learned", "per-feature", "shared", "optimal", "fixed", "identity"]
@@ -154,6 +162,28 @@ class GaussianLikelihood(Likelihood):
             {"op": "add", "value": self.min_std**2},
             {"op": "map", "function": "sqrt"},
         ]
+
+    def density_steps(self) -> list[Step]:
+        r"""$-\tfrac12 [(x - \mu)^2 / \sigma^2 + \log \sigma^2 + \log 2\pi]$."""
+        size = math.prod(self.event_shape)
+        mean, value = self.params_at(0, size), self.values()
+        if self.variance != "learned":
+            law = self(torch.zeros(self.event_shape, dtype=torch.float64))
+            return gaussian_steps([value], [mean], law.variance.detach().log().flatten())
+        floor = 2 * math.log(self.min_std)
+        log_var: list[Step] = [  # log(e^h + min_std^2)
+            self.params_at(size),
+            {"op": "add", "value": -floor},
+            {"op": "map", "function": "softplus"},
+            {"op": "add", "value": floor},
+        ]
+        half: Step = {"op": "multiply", "value": -0.5}
+        minus: Step = {"op": "multiply", "value": -1.0}
+        precision: list[Step] = [*log_var, half, {"op": "map", "function": "exp"}]
+        square: Step = {"op": "map", "function": "square"}
+        constant: Step = {"op": "add", "value": -LOG_2_PI / 2}
+        scaled = product([total([value], [mean, minus])], precision)
+        return [total([*scaled, square, half], [*log_var, half, constant])]
 
     def _steps_of_half(self, half: int) -> list[Step]:
         size = math.prod(self.event_shape)

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from variform.data.marginals import Marginals
 from variform.distributions.law import Law
 from variform.distributions.ordered import Ordinal
-from variform.model.likelihoods.family import Likelihood, Step, promoted, solved
+from variform.model.likelihoods.family import Likelihood, Step, promoted, solved, total
+from variform.model.likelihoods.pixels import at_level
 
 _LEAST_GAP = 1e-4
 """Between the thresholds of ordered levels: none of these has a probability of 0."""
@@ -107,6 +108,24 @@ class OrdinalLikelihood(Likelihood):
             {"op": "dense", "weight": summing, "bias": torch.zeros(width)},
             {"op": "map", "function": "sqrt"},
         ]
+
+    def density_steps(self) -> list[Step]:
+        r"""$\log\sigma(t_{k+1} - \eta) + \log\sigma(\eta - t_k) + \log(1 - e^{t_k - t_{k+1}})$; k is the level."""
+        (width,) = self.event_shape
+        thresholds = self.thresholds.detach().double().cpu()
+        infinite = torch.full((1, width), math.inf, dtype=torch.float64)
+        starts, ends = torch.cat([-infinite, thresholds]), torch.cat([thresholds, infinite])
+        between = (-torch.expm1(starts - ends)).log()
+        places: Step = {"op": "take", "places": list(range(width)) * self.levels}
+        softplus: Step = {"op": "map", "function": "softplus"}
+        minus: Step = {"op": "multiply", "value": -1.0}
+        above_end: list[Step] = [places, {"op": "add", "value": -ends.flatten()}, softplus, minus]
+        below_start: list[Step] = [places, minus, {"op": "add", "value": starts.flatten()}]
+        of_levels: list[Step] = [
+            total(above_end, [*below_start, softplus, minus]),
+            {"op": "add", "value": between.flatten()},
+        ]
+        return at_level(of_levels, self.values(), 1.0, self.levels)
 
 
 def _half(half: int, size: int) -> list[Step]:

@@ -16,7 +16,7 @@ from variform.distributions.pixels import (
     ContinuousBernoulli,
     DiscretisedLogistic,
 )
-from variform.model.likelihoods.family import Likelihood, Step, promoted, solved
+from variform.model.likelihoods.family import Likelihood, Step, product, promoted, solved, total
 
 
 class BernoulliLikelihood(Likelihood):
@@ -68,6 +68,16 @@ class BernoulliLikelihood(Likelihood):
             {"op": "map", "function": "sqrt"},
         ]
 
+    def density_steps(self) -> list[Step]:
+        """x a - log(1 + e^a)."""
+        logits, value = self.params_at(), self.values()
+        rest: list[Step] = [
+            logits,
+            {"op": "map", "function": "softplus"},
+            {"op": "multiply", "value": -1.0},
+        ]
+        return [total(product([value], [logits]), rest)]
+
 
 class ContinuousBernoulliLikelihood(Likelihood):
     """p(x|z) = continuous Bernoulli, a density on [0, 1], with the network's output as logits.
@@ -110,9 +120,25 @@ class ContinuousBernoulliLikelihood(Likelihood):
         variance = self._step("continuous-bernoulli-variance", series)
         return [variance, {"op": "map", "function": "sqrt"}]
 
+    def density_steps(self) -> list[Step]:
+        """(x - 1/2) a - A(a) + a / 2, where what is linear in a is a single product."""
+        logits = self.params_at()
+        normaliser = _normaliser()
+        centred: list[Step] = [self.values(), {"op": "add", "value": -0.5}]
+        rest: list[Step] = [logits, normaliser, {"op": "multiply", "value": -1.0}]
+        return [total(product(centred, [logits]), rest)]
+
     @staticmethod
     def _step(op: str, series: list[float]) -> Step:
         return {"op": op, "near": ContinuousBernoulli.NEAR, "series": series}
+
+
+def _normaliser() -> Step:
+    return {
+        "op": "continuous-bernoulli-normaliser",
+        "near": ContinuousBernoulli.NEAR,
+        "series": ContinuousBernoulli.series_of_normaliser(),
+    }
 
 
 class LogisticLikelihood(Likelihood):
@@ -197,6 +223,49 @@ class LogisticLikelihood(Likelihood):
         """The root of the variance of the levels."""
         return [self._step("logistic-variance"), {"op": "map", "function": "sqrt"}]
 
+    def density_steps(self) -> list[Step]:
+        r"""$\log\sigma(b) + \log\sigma(-a) + \log(1 - e^{a - b})$ of the bin [a, b] of the value's level.
+
+        With the width w = b - a the last is $\log w - w / 2 + \log\frac{\sinh(w / 2)}{w / 2}$, where nothing cancels.
+        """
+        size, count = math.prod(self.event_shape), self.levels
+        minus: Step = {"op": "multiply", "value": -1.0}
+        softplus: Step = {"op": "map", "function": "softplus"}
+        is_zero: Step = {"op": "map", "function": "is-zero"}
+        low, high = self.locations
+        location: list[Step] = [
+            self.params_at(0, size),
+            {"op": "map", "function": "sigmoid"},
+            {"op": "clip", "low": low, "high": high},
+        ]
+        log_per_unit: list[Step] = [
+            self.params_at(size),
+            {"op": "clip", "low": self.LOG_SCALES[0], "high": self.LOG_SCALES[1]},
+            minus,
+        ]
+        per_unit: list[Step] = [*log_per_unit, {"op": "map", "function": "exp"}]
+        width: list[Step] = [*per_unit, {"op": "multiply", "value": 1 / count}]
+        level: list[Step] = [
+            self.values(),
+            {"op": "multiply", "value": count - 1.0},
+            {"op": "map", "function": "round"},
+        ]
+        from_location = total([*level, {"op": "multiply", "value": 1 / count}], [*location, minus])
+        start = product([from_location], per_unit)
+        end = total(start, width)
+        is_first: list[Step] = [*level, is_zero]
+        is_last: list[Step] = [*level, {"op": "add", "value": 1.0 - count}, is_zero]
+        normaliser = _normaliser()
+        of_width = total(
+            [*log_per_unit, {"op": "add", "value": -math.log(count)}],
+            [*width, {"op": "multiply", "value": -0.5}],
+            [*width, normaliser],
+        )
+        below_end = product([end, minus, softplus, minus], [*is_last, is_zero])
+        above_start = product([*start, softplus, minus], [*is_first, is_zero])
+        between = product([of_width], [total(is_first, is_last), is_zero])
+        return [total(below_end, above_start, between)]
+
     def _step(self, of: str) -> Step:
         bounds = {"locations": list(self.locations), "log_scales": list(self.LOG_SCALES)}
         return {"op": "levels", "of": of, "count": self.levels, **bounds}
@@ -261,6 +330,39 @@ class CategoricalLikelihood(Likelihood):
     def spread_steps(self) -> list[Step]:
         """The root of the variance of the levels."""
         return [{"op": "levels", "of": "variance"}, {"op": "map", "function": "sqrt"}]
+
+    def density_steps(self) -> list[Step]:
+        """The logit of the level, less the logarithm of the sum of all exponentials."""
+        return self._steps_of_level(self.levels - 1)
+
+    def _steps_of_level(self, unit: float) -> list[Step]:
+        """Where values times `unit` are the numbers of the levels."""
+        size = math.prod(self.event_shape)
+        logits = self.params_at()
+        rest: list[Step] = [
+            logits,
+            {"op": "reshape", "shape": [self.levels, size]},
+            {"op": "levels", "of": "log-sum-exp"},
+            {"op": "multiply", "value": -1.0},
+        ]
+        return [total(at_level([logits], self.values(), unit, self.levels), rest)]
+
+
+def at_level(of_levels: list[Step], values: Step, unit: float, levels: int) -> list[Step]:
+    """Of what a branch gives for every level of every value, (B, L D), that of the value's own level."""
+    places = values["places"]
+    each: list[Step] = [
+        {"op": "take", "places": places * levels},
+        {"op": "multiply", "value": float(unit)},
+        {"op": "map", "function": "round"},
+        {"op": "add", "value": -torch.arange(levels).repeat_interleave(len(places)).double()},
+        {"op": "map", "function": "is-zero"},
+    ]
+    return [
+        *product(of_levels, each),
+        {"op": "reshape", "shape": [levels, len(places)]},
+        {"op": "levels", "of": "total"},
+    ]
 
 
 def _of_frequencies(rows: Marginals, levels: int) -> Law:
