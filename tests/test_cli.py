@@ -47,6 +47,7 @@ COMMANDS = [
     "compare",
     "info",
     "export",
+    "card",
     "push",
     "pull",
     "profile",

@@ -282,6 +282,26 @@ def test_the_card_says_what_the_model_is(run):
     }  # a table of four columns, and the numbers of VAE, PCA in two metrics and the trivial model
 
 
+def test_the_command_prints_and_writes_the_card_with_its_licence(run, tmp_path, capsys):
+    run, _ = run
+    folder, out = str(run.folder), tmp_path / "card.md"
+    assert cli.run(["card", folder]) == 0
+    printed = capsys.readouterr().out
+    assert printed == hub.card(run, f"OWNER/{run.folder.name}")
+    assert "license" not in yaml.safe_load(printed.split("---")[1])
+    for option in ("--licence", "--license"):
+        out.unlink(missing_ok=True)
+        assert cli.run(["card", folder, option, "cc-by-4.0", "--out", str(out)]) == 0
+        metadata = yaml.safe_load(out.read_text(encoding="utf-8").split("---")[1])
+        assert metadata["license"] == "cc-by-4.0"
+    capsys.readouterr()
+    assert cli.run(["card", folder, "--out", str(out)]) == 2
+    assert "the file must be new" in capsys.readouterr().err
+    assert cli.run(["card", folder, "--licence", "My Own"]) == 2
+    assert "must be an identifier" in capsys.readouterr().err
+    assert cli.run(["card", str(tmp_path)]) == 2
+
+
 def test_a_card_of_one_latent_dimension_speaks_of_one(run, monkeypatch):
     run, _ = run
     one = run.evaluation | {"active_units": {"count": 1, "of": 1, "variances": [1.0]}}

@@ -32,6 +32,7 @@ NAMES = frozenset(
             "json",
             "kind",
             "level",
+            "licence",
             "mask",
             "tries",
         ),

@@ -38,7 +38,7 @@ from variform.faces.cli.names import unknown_command, unknown_option
 from variform.faces.cli.options import Flag, config_file, convert, shown_default
 from variform.faces.cli.output import say, say_error, write
 from variform.faces.cli.setup import config
-from variform.faces.cli.share import hand_over, pull, push
+from variform.faces.cli.share import card, hand_over, pull, push
 from variform.faces.cli.train import demo, latent_dim, profile, train
 from variform.faces.cli.trust import with_trust
 from variform.system.signals import Stopped, raise_stopped
@@ -135,6 +135,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "compare": with_trust(compare),
     "info": info,
     "export": with_trust(hand_over),
+    "card": with_trust(card),
     "push": with_trust(push),
     "pull": pull,
     "profile": with_trust(profile),
@@ -147,7 +148,7 @@ GROUPS = {
     "Look": ("evaluate", "open", "explore", "serve", "draw", "compare", "info"),
     "Use": ("generate", "sampler", "encode", "decode", "reconstruct", "impute"),
     "Search": ("study", "design"),
-    "Share": ("export", "push", "pull"),
+    "Share": ("export", "card", "push", "pull"),
     "Set up": ("config", "completion", "profile"),
 }
 """In the order of `variform --help`."""

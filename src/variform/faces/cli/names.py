@@ -88,6 +88,7 @@ _COMMANDS: dict[str, str] = {
     "compare": "diff comparison vs",
     "info": "ls list status cat print",
     "export": "save convert onnx to-onnx",
+    "card": "model-card readme licence license",
     "push": "upload publish share",
     "pull": "download fetch clone",
     "profile": "benchmark bench time speed",

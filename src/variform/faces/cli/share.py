@@ -3,10 +3,15 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from cyclopts import Parameter
+
 from variform.config.run import default_folder
-from variform.faces.cli.options import Flag, Option
-from variform.faces.cli.output import say, writing_into
+from variform.faces.cli.options import Flag, Option, Options
+from variform.faces.cli.output import say, write, writing_into
 from variform.system.extras import needing
+from variform.system.files import write_text
+
+Licence = Parameter(name=["--licence", "--license"], group=Options)
 
 
 def hand_over(
@@ -42,7 +47,47 @@ def hand_over(
             say(f"The {part} is left out: {why}")
 
 
-def push(run: Path, name: str, /, *, private: Annotated[bool, Flag] = False) -> None:
+def card(
+    run: Path,
+    /,
+    *,
+    licence: Annotated[str | None, Licence] = None,
+    out: Annotated[Path | None, Option] = None,
+) -> None:
+    """Print the model card of a run, or write it: what it is, its verdict, data, training, numbers, use and limits.
+
+    It is the card that `variform push` writes, and needs no network.
+
+    Example: `variform card runs/demo --licence cc-by-4.0 --out README.md`
+
+    Args:
+        run: Folder of a finished run.
+        licence: The licence that the model is under, such as mit or cc-by-4.0; without it the card names none.
+        out: A new file; by default the card is printed.
+    """
+    from variform.runs import card as cards
+    from variform.runs.folder import open_run
+    from variform.runs.records import require_run
+
+    require_run(run)
+    text = cards.card(open_run(run), f"OWNER/{run.resolve().name}", licence=licence)
+    if out is None:
+        write(text.rstrip("\n"))
+        return
+    if out.exists():
+        raise FileExistsError(f"the file must be new; {out} is there. Name another, or move it.")
+    write_text(out, text)
+    say(f"Card: {out}")
+
+
+def push(
+    run: Path,
+    name: str,
+    /,
+    *,
+    private: Annotated[bool, Flag] = False,
+    licence: Annotated[str | None, Licence] = None,
+) -> None:
     """Share a run's model on the Hugging Face Hub, with a card that says what it is; never data or paths.
 
     Needs the packages of the extra hub and `hf auth login`. A repository that is there gets a further commit.
@@ -53,8 +98,9 @@ def push(run: Path, name: str, /, *, private: Annotated[bool, Flag] = False) -> 
         run: Folder of a finished run.
         name: OWNER/NAME of the repository.
         private: Make a new repository for its owner alone.
+        licence: As of `variform card`.
     """
-    say(_hub().push(run, name, private=private))
+    say(_hub().push(run, name, private=private, licence=licence))
 
 
 def pull(
