@@ -12,6 +12,7 @@ import torch
 from browsers import Chromium
 from test_explorer import page_of
 
+from variform import ModelConfig, build_vae, read
 from variform.evaluation import exploration
 from variform.pages.explorer import page as page_module
 from variform.pages.explorer.payload import decoder_payload
@@ -64,3 +65,13 @@ def test_an_old_browser_is_told_which_ones_can(packed, tmp_path):
     words = window.page.get_by_role("alert").inner_text()
     window.close()
     assert "too old to unpack the decoder" in words and "Firefox 113" in words
+
+
+def test_a_page_of_images_of_28_by_28_is_under_a_megabyte_and_a_half():
+    images = np.random.default_rng(0).integers(0, 256, (200, 28, 28)).astype(np.uint8)
+    data = read(images)
+    vae = build_vae(
+        ModelConfig(network="conv", latent_dim=10, likelihood="bernoulli"), data.schema, seed=0
+    )
+    assert sum(weights.numel() for weights in vae.decoder.parameters()) > 1_200_000
+    assert len(page_of(vae, data).html) < 1.5e6

@@ -161,3 +161,17 @@ test("half precision is read exactly", () => {
   const found = decoded({ ...payload, steps: [{ op: "add", value: "b" }] }, [0, 0, 0, 0, 0]);
   assert.deepEqual(found, [1, -2, 2 ** -24, 65504, 0.333251953125]);
 });
+
+test("whole numbers have the step of their row, and stand in the order of the steps", () => {
+  const bytes = new Uint8Array(12);
+  bytes.set(new Uint8Array(Float32Array.of(0.5, 0.25).buffer));
+  bytes.set(Int8Array.of(-127, 4, 3, 1), 8); // the row of 0.25 first
+  const arrays = {
+    steps: { shape: [2, 1], type: "f32", start: 0 },
+    w: { shape: [2, 2], type: "i8", start: 8, steps: "steps" },
+    b: { shape: [2, 1], type: "f32", start: 0 },
+  };
+  const steps = [{ op: "dense", weight: "w", bias: "b" }];
+  const payload = { latentDim: 2, contextDim: 0, eventShape: [2], steps, arrays, weights: base64(bytes) };
+  near(decoded(payload, [1, 0, 0, 1]), [2, -31.5, 1, 1.25]);
+});

@@ -4525,15 +4525,24 @@ stream).arrayBuffer()),weights=bytes.slice(),
 count=(bytes.length-apart)/2;for(let i=0;i<
 count;i++)weights[apart+2*i]=bytes[apart+
 i],weights[apart+2*i+1]=bytes[apart+count+
-i];return{...rest,weights}}function arraysOf(payload){
+i];return{...rest,weights}}function scaled(bytes,steps){
+let whole2=new Int8Array(bytes.buffer),width=whole2.
+length/steps.length,found=new Float32Array(
+whole2.length);return[...steps.keys()].sort(
+(a,b)=>steps[a]-steps[b]||a-b).forEach((row,stored)=>{
+for(let k=0;k<width;k++)found[row*width+
+k]=whole2[stored*width+k]*steps[row]}),found}
+var BYTES={f32:4,f16:2,i8:1};function arraysOf(payload){
 let{weights}=payload,bytes=typeof weights==
-"string"?bytesOf(weights):weights,found={};
-for(let[name,{shape,type,start:start2}]of Object.
-entries(payload.arrays)){let isHalf=type===
-"f16",part=bytes.slice(start2,start2+product(
-shape)*(isHalf?2:4));found[name]={shape,
-values:isHalf?halves(part):new Float32Array(
-part.buffer)}}return found}var Decoder=class{constructor({
+"string"?bytesOf(weights):weights,valuesOf=name=>{
+let{shape,type,start:start2,steps}=payload.
+arrays[name],part=bytes.slice(start2,start2+
+product(shape)*BYTES[type]);return type===
+"f16"?halves(part):type==="i8"?scaled(part,
+valuesOf(steps)):new Float32Array(part.buffer)},
+found={};for(let[name,{shape}]of Object.
+entries(payload.arrays))found[name]={shape,
+values:valuesOf(name)};return found}var Decoder=class{constructor({
 latentDim,contextDim,eventShape,error}){
 this.latentDim=latentDim,this.contextDim=
 contextDim,this.eventShape=eventShape,this.

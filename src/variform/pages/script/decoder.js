@@ -64,17 +64,40 @@ export async function unpacked(payload) {
   return { ...rest, weights };
 }
 
+/**
+ * Whole numbers times the step of their row; rows are stored in the order of their steps.
+ *
+ * @param {Uint8Array<ArrayBuffer>} bytes
+ * @param {Float32Array} steps
+ */
+function scaled(bytes, steps) {
+  const whole = new Int8Array(bytes.buffer);
+  const width = whole.length / steps.length;
+  const found = new Float32Array(whole.length);
+  const order = [...steps.keys()].sort((a, b) => steps[a] - steps[b] || a - b);
+  order.forEach((row, stored) => {
+    for (let k = 0; k < width; k++) found[row * width + k] = whole[stored * width + k] * steps[row];
+  });
+  return found;
+}
+
+const BYTES = { f32: 4, f16: 2, i8: 1 };
+
 /** @param {Payload} payload */
 function arraysOf(payload) {
   const { weights } = payload;
   const bytes = typeof weights === "string" ? bytesOf(weights) : weights;
+  /** @type {(name: string) => Float32Array} */
+  const valuesOf = (name) => {
+    const { shape, type, start, steps } = payload.arrays[name];
+    const part = bytes.slice(start, start + product(shape) * BYTES[type]);
+    if (type === "f16") return halves(part);
+    if (type === "i8") return scaled(part, valuesOf(steps));
+    return new Float32Array(part.buffer);
+  };
   /** @type {Arrays} */
   const found = {};
-  for (const [name, { shape, type, start }] of Object.entries(payload.arrays)) {
-    const isHalf = type === "f16";
-    const part = bytes.slice(start, start + product(shape) * (isHalf ? 2 : 4));
-    found[name] = { shape, values: isHalf ? halves(part) : new Float32Array(part.buffer) };
-  }
+  for (const [name, { shape }] of Object.entries(payload.arrays)) found[name] = { shape, values: valuesOf(name) };
   return found;
 }
 

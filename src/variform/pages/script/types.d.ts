@@ -416,7 +416,8 @@ export type Payload = {
   /** How many of the steps are those of the network; behind them `spread` leads to standard deviations. */
   shared?: number;
   spread?: Step[];
-  arrays?: Record<string, { shape: number[]; type: "f16" | "f32"; start: number }>;
+  /** Of whole numbers, `i8`, `steps` names the array of the step of each row. */
+  arrays?: Record<string, { shape: number[]; type: "f16" | "f32" | "i8"; start: number; steps?: string }>;
   /** Base64, or bytes once they are unpacked; `packed` has them compressed, two planes from `apart` on. */
   weights?: string | Uint8Array<ArrayBuffer>;
   packed?: string;
