@@ -8,6 +8,7 @@ import re
 import runpy
 import shlex
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -196,6 +197,7 @@ def test_relative_links_lead_somewhere(path):
         assert not anchor or anchor in anchors(there), f"{name(path)} links to {target}"
 
 
+@cache
 def known_options():
     """Every option of every command."""
     known, waiting = set(), [cli.app]
