@@ -262,3 +262,13 @@ def test_a_matrix_that_no_step_fits_is_stored_as_the_others(tmp_path, monkeypatc
     made = decoder_payload(vae)
     assert {array["type"] for array in made["arrays"].values()} == {"f16", "f32"}
     assert made["error"] <= 2 * payload_of._TOLERANCE
+
+
+def test_a_layer_without_steps_is_refused_before_its_weights_are_looked_at(tmp_path, monkeypatch):
+    """A dense layer along the rows of an image: nothing that is measured of it would make sense."""
+    monkeypatch.setattr(payload_of, "_LARGE", 0)
+    vae = models.model_of("bernoulli", models.data_of("bernoulli", tmp_path))
+    rows = torch.nn.Linear(8, 8).double()
+    vae.decoder = torch.nn.Sequential(vae.decoder, rows)
+    with pytest.raises(ValueError, match="there is no step for"):
+        decoder_payload(vae)

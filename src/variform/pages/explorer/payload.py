@@ -55,6 +55,7 @@ def decoder_payload(vae: VAE) -> dict[str, Any]:
         >>> payload["latentDim"], payload["eventShape"], payload["arrays"]["array0"]["shape"]
         (2, [1, 8, 8], [16, 2])
     """
+    _lowered(vae)  # refuses what it has no steps for, before that is measured
     halves = _fit_in_half(vae)
     decoder, wholes, error = _with_whole_numbers(vae, halves)
     stored = _with_decoder(vae, decoder)
