@@ -61,7 +61,8 @@ def test_a_combination_trains(command, tmp_path, monkeypatch):
     plan = prepare(config)
     splits, vae = plan.splits, plan.vae
     before = [value.clone() for value in vae.parameters()]
-    options = {"resume": False, "progress": False, "on_epoch": None}
+    options = {"resume": False, "progress": False, "pictures": False}
+    options |= {"on_step": None, "on_epoch": None}
     history = _fit(plan.config, tmp_path, splits, vae, "", **options)
     _save_last(vae, history, tmp_path, None)
     assert load_vae(tmp_path / "last.safetensors").latent_dim == vae.latent_dim

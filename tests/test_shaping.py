@@ -281,7 +281,7 @@ def test_models_that_leave_torch_take_and_give_values_far_from_zero(form, tmp_pa
             onnxruntime.InferenceSession(tmp_path / "out" / f"{part}.onnx")
             for part in ("decoder", "encoder")
         )
-        (x,) = decoder.run(None, {"z": z})
+        (x,) = decoder.run(["x"], {"z": z})
         mean, _ = encoder.run(None, {"x": values[:9]})
     else:
         from variform.export import reader

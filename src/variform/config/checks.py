@@ -9,6 +9,7 @@ import dataclasses
 import difflib
 import functools
 import inspect
+import itertools
 import math
 import numbers
 import os
@@ -183,7 +184,9 @@ def _to_tuple(hint: Any, value: Any, where: str) -> tuple[Any, ...]:
         raise ValueError(
             f"{where} must hold {len(options)} numbers; got {reprlib.repr(value)}. Write for example [28, 28]."
         )
-    return tuple(converted(options[0], item, f"each of {where}") for item in value)
+    kinds = itertools.repeat(options[0]) if options[-1] is Ellipsis else options
+    each = zip(kinds, value, strict=False)
+    return tuple(converted(kind, item, f"each of {where}") for kind, item in each)
 
 
 def _to_number(hint: type[int] | type[float], value: Any, where: str) -> int | float:
@@ -358,7 +361,7 @@ def _is_plain(hint: Any) -> bool:
         is_of_choices = all(get_origin(kind) is Literal for kind in kinds)
         return is_of_choices or (len(kinds) == 1 and _is_plain(kinds[0]))
     if get_origin(hint) is tuple:
-        return _is_plain(options[0])
+        return all(_is_plain(option) for option in options if option is not Ellipsis)
     return get_origin(hint) is Literal or hint in (int, float, bool, str, *_CONFIGURATIONS)
 
 

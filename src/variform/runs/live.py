@@ -44,6 +44,7 @@ class Watch:
         self.folder, self.config, self.steps = folder, config, steps
         self.valid = valid.take(torch.arange(min(_ROWS, len(valid))))
         self.rows: list[dict[str, Any]] = []
+        self.epochs = 0
         self.next_time = 0.0
 
     def begin(self) -> None:
@@ -54,6 +55,7 @@ class Watch:
 
     def __call__(self, moment: Moment) -> None:
         """Note an epoch, and show it if it is time."""
+        self.epochs += 1
         row = dict(moment)
         is_time = time.monotonic() >= self.next_time
         started = time.process_time()
@@ -82,13 +84,26 @@ class Watch:
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Inside the model is trained; what ends that early stands on the page."""
+        """Inside the model is trained; what ends that early stands on the page, but not what is refused at once."""
+        path = self.folder / LIVE
+        before = path.read_text(encoding="utf-8") if path.is_file() else None
         self.begin()
         try:
             yield
         except BaseException as error:
+            if isinstance(error, ValueError) and not self.epochs:
+                _restore(path, before)
+                raise
             self._write("stopped", str(error) or type(error).__name__)
             raise
+
+
+def _restore(path: Path, text: str | None) -> None:
+    """A file as it was, or none."""
+    if text is None:
+        path.unlink(missing_ok=True)
+    else:
+        write_text(path, text)
 
 
 @contextmanager
@@ -150,8 +165,9 @@ def write(
         _facts(rows, steps),
         said,
         links,
-        int(news.timestamp() * 1000),
-        f"{news.astimezone():%Y-%m-%d %H:%M:%S}",
+        0 if state == "done" else int(news.timestamp() * 1000),
+        # A run that has ended is the same whenever it ends, and to its last bit.
+        "" if state == "done" else f"{news.astimezone():%Y-%m-%d %H:%M:%S}",
         int(1000 * _patience(rows, state)),
     )
     with suppress(OSError):

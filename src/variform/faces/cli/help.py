@@ -81,7 +81,7 @@ class HelpPages:
 
 
 def examples_in(text: str) -> list[str]:
-    """The commands that a description gives as examples.
+    r"""The commands that a description gives as examples.
 
     Example:
         >>> examples_in("Draw.\n\nExamples: `variform draw a`, `variform draw b`\n\nArgs:")
