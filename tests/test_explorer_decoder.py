@@ -257,11 +257,11 @@ def test_whole_numbers_stay_within_a_grey_level(name, engine, tmp_path, monkeypa
 
 def test_a_matrix_that_no_step_fits_is_stored_as_the_others(tmp_path, monkeypatch):
     monkeypatch.setattr(payload_of, "_LARGE", 0)
-    monkeypatch.setattr(payload_of, "_GREY", 1e-9)
+    monkeypatch.setattr(payload_of, "_MARGIN", 1e-9)
     vae = models.model_of("conv", models.data_of("conv", tmp_path))
     made = decoder_payload(vae)
     assert {array["type"] for array in made["arrays"].values()} == {"f16", "f32"}
-    assert made["error"] <= 2 * payload_of._TOLERANCE
+    assert made["error"] <= payload_of._GREY / 2
 
 
 def test_a_layer_without_steps_is_refused_before_its_weights_are_looked_at(tmp_path, monkeypatch):

@@ -19,7 +19,7 @@ from variform.system.draws import seeded
 Array = np.ndarray[Any, np.dtype[Any]]
 
 _MOST_NUMBERS = 2**22  # of an answer of a server, 16 MB
-_TOLERANCE = 5e-4  # of the range of the data: half of what the page promises
+_TOLERANCE = 5e-4  # of the range of the data: half of what the page promises; of images it is half of `_GREY`
 _GREY = 1 / 255  # of the range: what large matrices of images may move what is decoded
 _MARGIN = 0.9  # of `_GREY`: other draws than those looked at may move a little more
 _SCALES = (0.5, 0.25, 0.125, 0.0625)  # steps of whole numbers, in deviations of the weights
@@ -37,7 +37,7 @@ def decoder_payload(vae: VAE) -> dict[str, Any]:
     `steps` lead to the mean of p(x|z); the first `shared` of them and then `spread` lead to its standard deviations.
 
     Matrices and kernels are float16, all else float32. A matrix stays float32 if it does not fit, or, the one that
-    matters most first, until what is decoded from draws of the prior moves by less than a two-thousandth of the data's
+    matters most first, until draws of the prior move by less than half a grey level, or a two-thousandth of the data's
     range. Large matrices of images are whole numbers of one byte, `rounding.rounded`, with the coarsest steps that
     leave what is decoded within one grey level of 255; one for which no steps do is stored as the others are.
 
@@ -235,6 +235,8 @@ def _put(layer: nn.Module, seen: Measured, scale: float) -> Rounded:
 def _fit_in_half(vae: VAE) -> list[int]:
     """Which of the decoder's matrices may be rounded to float16, as places among them."""
     error = _error_from(vae, _POINTS)
+    is_image = vae.schema is not None and vae.schema.kind == "image"
+    tolerance = _GREY / 2 if is_image else _TOLERANCE
     halves = [
         number
         for number, layer in enumerate(_layers(vae.decoder))
@@ -244,9 +246,9 @@ def _fit_in_half(vae: VAE) -> list[int]:
     def error_of(rounded: Iterable[int]) -> float:
         return error(_in_half(vae.decoder, rounded))
 
-    if error_of(halves) > _TOLERANCE:
+    if error_of(halves) > tolerance:
         halves.sort(key=lambda number: error_of([number]))
-    while halves and error_of(halves) > _TOLERANCE:
+    while halves and error_of(halves) > tolerance:
         halves.pop()
     return halves
 
