@@ -31,6 +31,14 @@ def _double_precision():
     torch.set_default_dtype(torch.float32)
 
 
+@pytest.fixture
+def single_precision(_double_precision):
+    """As users have it."""
+    import torch
+
+    torch.set_default_dtype(torch.float32)
+
+
 @pytest.fixture(scope="session")
 def trained_digits():
     """Black and white digits and a model of them, trained in single precision: healthy by every measure."""

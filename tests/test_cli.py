@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from variform import read
@@ -73,10 +72,7 @@ GREY = ["--likelihood", "bernoulli"]
 TABLE = ["designs of 2026.csv", "--label", "kind", "--likelihood", "gaussian", *SMALL]
 
 
-@pytest.fixture(autouse=True)
-def _single_precision(_double_precision):
-    """A command runs in the precision that a user gets."""
-    torch.set_default_dtype(torch.float32)
+pytestmark = pytest.mark.usefixtures("single_precision")
 
 
 def write_designs(path, seed=0):

@@ -29,9 +29,7 @@ OTHERS = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _single_precision():
-    torch.set_default_dtype(torch.float32)
+pytestmark = pytest.mark.usefixtures("single_precision")
 
 
 @pytest.mark.parametrize("line", LINES, ids=[line[0] for line in LINES])

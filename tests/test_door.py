@@ -40,8 +40,7 @@ PROGRAM = [sys.executable, "-m", "variform"]
 
 
 @pytest.fixture(autouse=True)
-def _single_precision(_double_precision, monkeypatch, tmp_path):
-    torch.set_default_dtype(torch.float32)
+def _in_an_empty_folder(single_precision, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
 
 

@@ -46,9 +46,7 @@ assert "torch" not in sys.modules and "variform" not in sys.modules
 """
 
 
-@pytest.fixture(autouse=True)
-def _single_precision(_double_precision):
-    torch.set_default_dtype(torch.float32)
+pytestmark = pytest.mark.usefixtures("single_precision")
 
 
 @pytest.fixture(params=models.NAMES)

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from browsers import CHROMIUM, Chromium
 from safetensors.torch import load_file
 from test_accessible import AXE
 
@@ -196,15 +195,6 @@ def test_of_many_epochs_lines_have_few_points():
 # --- in a browser ---------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    if not CHROMIUM:
-        pytest.skip("needs Chromium")
-    window = Chromium(tmp_path_factory.mktemp("saved"))
-    yield window
-    window.close()
-
-
 @pytest.fixture
 def page(run, tmp_path):
     """The folder of a run as it was, with the page that said so, and the page itself."""
@@ -218,20 +208,20 @@ def page(run, tmp_path):
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1440, 390])
 @pytest.mark.parametrize("state", ["running", "stopped"])
-def test_axe_finds_nothing(browser, page, scheme, width, state):
+def test_axe_finds_nothing(chromium, page, scheme, width, state):
     text = page.read_text().replace('data-state="running"', f'data-state="{state}"')
     page.write_text(text)
-    browser.resize(width, 900, color_scheme=scheme)
-    browser.page.goto(page.as_uri())
-    browser.run(AXE.read_text(encoding="utf-8"))
-    findings = browser.run("axe.run().then((found) => found.violations)")
+    chromium.resize(width, 900, color_scheme=scheme)
+    chromium.page.goto(page.as_uri())
+    chromium.run(AXE.read_text(encoding="utf-8"))
+    findings = chromium.run("axe.run().then((found) => found.violations)")
     assert [(found["id"], found["nodes"][0]["html"]) for found in findings] == []
-    assert browser.run("document.documentElement.scrollWidth <= innerWidth")
+    assert chromium.run("document.documentElement.scrollWidth <= innerWidth")
 
 
-def test_it_loads_itself_anew_where_it_was_and_ends_as_the_report(browser, page):
-    browser.resize(390, 600)
-    tab = browser.page
+def test_it_loads_itself_anew_where_it_was_and_ends_as_the_report(chromium, page):
+    chromium.resize(390, 600)
+    tab = chromium.page
     tab.clock.install()
     tab.goto(page.as_uri())
     tab.evaluate("scrollTo(0, 500)")
@@ -249,9 +239,9 @@ def test_it_loads_itself_anew_where_it_was_and_ends_as_the_report(browser, page)
     tab.wait_for_url("**/report.html")
 
 
-def test_without_news_it_says_so(browser, page):
-    browser.resize(390, 600)
-    tab = browser.page
+def test_without_news_it_says_so(chromium, page):
+    chromium.resize(390, 600)
+    tab = chromium.page
     page.write_text(re.sub(r'data-written="\d+"', 'data-written="4102444800000"', page.read_text()))
     tab.goto(page.as_uri())
     assert tab.locator("#silence").is_hidden()

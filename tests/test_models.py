@@ -33,9 +33,7 @@ DESIGNS = torch.from_numpy(
 )
 
 
-@pytest.fixture(autouse=True)
-def _single_precision(_double_precision):
-    torch.set_default_dtype(torch.float32)
+pytestmark = pytest.mark.usefixtures("single_precision")
 
 
 def built(data, **options):

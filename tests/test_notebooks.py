@@ -1,4 +1,4 @@
-"""Notebooks, run by Jupyter's own client: one line of progress, and results that show themselves in a browser."""
+"""Notebooks, run by Jupyter's own client: one line of progress, and results that show themselves in a chromium."""
 
 import base64
 import html.parser
@@ -8,7 +8,6 @@ import sys
 import numpy as np
 import pytest
 import traitlets
-from browsers import CHROMIUM, Chromium
 from PIL import Image
 
 from variform import ModelConfig, build_vae, load, read, save, train
@@ -168,25 +167,18 @@ def test_a_model_of_memory_or_of_a_file_explores_itself(tmp_path):
     assert pages[0]._repr_html_().startswith("<iframe srcdoc=")
 
 
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    if not CHROMIUM:
-        pytest.skip("needs Chromium")
-    window = Chromium(tmp_path_factory.mktemp("saved"))
-    yield window
-    window.close()
-
-
 @pytest.mark.parametrize(
     ("scheme", "ground", "ink"), [("light", "#ffffff", "#111111"), ("dark", "#111111", "#eeeeee")]
 )
-def test_what_is_shown_takes_the_colours_around_it(browser, outputs, tmp_path, scheme, ground, ink):
+def test_what_is_shown_takes_the_colours_around_it(
+    chromium, outputs, tmp_path, scheme, ground, ink
+):
     parts = "".join(shown(outputs, name) for name in ("data", "run", "history", "comparison"))
     style = f"<style>body {{ background: {ground}; color: {ink} }}</style>"
     (tmp_path / "page.html").write_text(f"<!doctype html>{style}<body>{parts}")
-    browser.resize(900, 900, color_scheme=scheme)
-    browser.page.goto((tmp_path / "page.html").as_uri())
-    colours = browser.run(
+    chromium.resize(900, 900, color_scheme=scheme)
+    chromium.page.goto((tmp_path / "page.html").as_uri())
+    colours = chromium.run(
         "[...new Set([...document.querySelectorAll('td, th, p')].map((e) => getComputedStyle(e).color))]"
     )
     assert len(colours) == 1
@@ -195,16 +187,16 @@ def test_what_is_shown_takes_the_colours_around_it(browser, outputs, tmp_path, s
 
 
 @pytest.mark.parametrize("sandbox", ["allow-scripts", "allow-scripts allow-downloads"])
-def test_an_explorer_starts_in_a_frame_that_may_store_nothing(browser, tmp_path, sandbox):
+def test_an_explorer_starts_in_a_frame_that_may_store_nothing(chromium, tmp_path, sandbox):
     rows = np.random.default_rng(0).normal(size=(120, 3)) @ np.tri(3)
     options = {"likelihood": "gaussian-shared", "nll_samples": 20, "progress": False}
     run = train(rows, out=tmp_path / "run", latent_dim=2, epochs=2, pictures=False, **options)
     shown = run.explore()._repr_html_().replace("allow-scripts allow-downloads", sandbox)
     assert f'sandbox="{sandbox}"' in shown
     (tmp_path / "page.html").write_text(f"<!doctype html><body>{shown}")
-    browser.resize(900, 900)
-    browser.page.goto((tmp_path / "page.html").as_uri())
-    frame = browser.page.frame_locator("iframe")
+    chromium.resize(900, 900)
+    chromium.page.goto((tmp_path / "page.html").as_uri())
+    frame = chromium.page.frame_locator("iframe")
     frame.locator("canvas").first.wait_for()
     assert frame.locator("h1").inner_text()
 
@@ -225,15 +217,15 @@ HARNESS = """async ([source, page]) => {
 }"""
 
 
-def test_what_is_selected_on_the_page_reaches_the_widget(browser, tmp_path):
+def test_what_is_selected_on_the_page_reaches_the_widget(chromium, tmp_path):
     pytest.importorskip("anywidget")
     rows = np.random.default_rng(0).normal(size=(120, 3)) @ np.tri(3)
     options = {"likelihood": "gaussian-shared", "nll_samples": 20, "progress": False}
     run = train(rows, out=tmp_path / "run", latent_dim=2, epochs=2, pictures=False, **options)
     widget = run.explore().widget()
     (tmp_path / "page.html").write_text("<!doctype html><body>")
-    browser.resize(1200, 900)
-    tab = browser.page
+    chromium.resize(1200, 900)
+    tab = chromium.page
     tab.goto((tmp_path / "page.html").as_uri())
     source = base64.b64encode(widget._esm.encode()).decode()
     tab.evaluate(HARNESS, [source, widget.page])

@@ -21,10 +21,7 @@ from variform.system.files import read_json
 from variform.system.sealing import read_sealed
 from variform.training import checkpoints
 
-
-@pytest.fixture(autouse=True)
-def _single_precision(_double_precision):
-    torch.set_default_dtype(torch.float32)
+pytestmark = pytest.mark.usefixtures("single_precision")
 
 
 @pytest.fixture(scope="module")

@@ -52,42 +52,38 @@ value.toPrecision(7)),writeZoom=zoom=>zoom?
 x,y,...more]=text2.split(",").map(Number);
 return by>1&&by<=MOST_ZOOM&&Number.isFinite(
 x)&&Number.isFinite(y)&&!more.length?{by,
-x,y}:void 0}var Cells=class{constructor(points){this.
-points=points;let[x0,x1]=ends(points,0),
-[y0,y1]=ends(points,1),count=points.length/
-2;this.side=Math.max(1,Math.round(Math.sqrt(
-count/4))),this.low=[x0,y0],this.steps=[
-(x1-x0)/this.side||1,(y1-y0)/this.side||
-1],this.starts=new Int32Array(this.side*
-this.side+1);let cells=new Int32Array(count);
-for(let i=0;i<count;i++)cells[i]=Number.
-isFinite(points[2*i])?this._cell(points[2*
-i],points[2*i+1]):-1,cells[i]>=0&&this.starts[cells[i]+
-1]++;for(let cell=0;cell<this.side*this.
-side;cell++)this.starts[cell+1]+=this.starts[cell];
-let next=this.starts.slice();this.order=
-new Int32Array(this.starts[this.side*this.
-side]);for(let i=0;i<count;i++)cells[i]>=
-0&&(this.order[next[cells[i]]++]=i)}_line(value,axis){
-let line=Math.floor((value-this.low[axis])/
-this.steps[axis]);return Math.max(0,Math.
-min(this.side-1,line))}_cell(x,y){return this.
-_line(y,1)*this.side+this._line(x,0)}nearest(x,y,reach2,isWanted){
-let found=-1,least=reach2*reach2,[left,right]=[
-this._line(x-reach2,0),this._line(x+reach2,
-0)];for(let row=this._line(y-reach2,1);row<=
-this._line(y+reach2,1);row++){let end=this.
-starts[row*this.side+right+1];for(let at=this.
-starts[row*this.side+left];at<end;at++){
-let i=this.order[at],square=(this.points[2*
-i]-x)**2+(this.points[2*i+1]-y)**2;!(square<
-least||square===least&&i<found)||!isWanted(
-i)||(found=i,least=square)}}return found}};
-function ends(points,axis){let low=1/0,high=-1/0;
-for(let at=axis;at<points.length;at+=2)points[at]<
-low&&(low=points[at]),points[at]>high&&(high=
-points[at]);return low<=high?[low,high]:
-[0,0]}var Tree=class{constructor(points,dim){this.
+x,y}:void 0}var PER_CELL=4,Cells=class{constructor(points){
+this.points=points;let[x0,x1]=extent(points,
+0),[y0,y1]=extent(points,1),count=points.
+length/2;this.side=Math.max(1,Math.round(
+Math.sqrt(count/PER_CELL))),this.low=[x0,
+y0],this.steps=[(x1-x0)/this.side||1,(y1-
+y0)/this.side||1],this.starts=new Int32Array(
+this.side*this.side+1);let cells=new Int32Array(
+count);for(let i=0;i<count;i++)cells[i]=
+Number.isFinite(points[2*i])?this._cell(
+points[2*i],points[2*i+1]):-1,cells[i]>=
+0&&this.starts[cells[i]+1]++;for(let cell=0;cell<
+this.side*this.side;cell++)this.starts[cell+
+1]+=this.starts[cell];let next=this.starts.
+slice();this.order=new Int32Array(this.starts[this.
+side*this.side]);for(let i=0;i<count;i++)
+cells[i]>=0&&(this.order[next[cells[i]]++]=
+i)}_line(value,axis){let line=Math.floor(
+(value-this.low[axis])/this.steps[axis]);
+return Math.max(0,Math.min(this.side-1,line))}_cell(x,y){
+return this._line(y,1)*this.side+this._line(
+x,0)}nearest(x,y,reach2,isWanted){let found=-1,
+least=reach2*reach2,[left,right]=[this._line(
+x-reach2,0),this._line(x+reach2,0)];for(let row=this.
+_line(y-reach2,1);row<=this._line(y+reach2,
+1);row++){let end=this.starts[row*this.side+
+right+1];for(let at=this.starts[row*this.
+side+left];at<end;at++){let i=this.order[at],
+square=(this.points[2*i]-x)**2+(this.points[2*
+i+1]-y)**2;!(square<least||square===least&&
+i<found)||!isWanted(i)||(found=i,least=square)}}
+return found}};var Tree=class{constructor(points,dim){this.
 points=points,this.dim=dim;let every=new Int32Array(
 points.length/dim).map((_,i)=>i);this.order=
 every.filter(i=>isKnown(points,i*dim,dim));
@@ -872,27 +868,27 @@ length<2?"":`; alone, ${this.conditions.
 map(({name},k)=>`${counted(this.near(values,
 [k]))} near ${name}`).join(", ")}`}};var SHARES=[1,.5,.25,.1,.03],LEAST_GAIN=1e-4,
 DIFFERENCE=.003,NEAR=.001;async function reach(measure,start2,target,box,tolerance,others=[]){
-let ends2=box.map(([low,high],k)=>[Math.
-min(low,start2[k]),Math.max(high,start2[k])]),
+let ends=box.map(([low,high],k)=>[Math.min(
+low,start2[k]),Math.max(high,start2[k])]),
 places=[];for(let from of[start2,...others])
 places.push(await search(measure,from,{start:start2,
-target,ends:ends2,tolerance}));let gapOf=({
-value})=>Math.abs(value-target),there=places.
-filter(place=>gapOf(place)<=tolerance),best=there.
-length?leastOf(there,({z})=>distance(z,start2)):
-leastOf(places,gapOf);return{z:Float32Array.
-from(best.z),value:best.value,isReached:there.
+target,ends,tolerance}));let gapOf=({value})=>Math.
+abs(value-target),there=places.filter(place=>gapOf(
+place)<=tolerance),best=there.length?leastOf(
+there,({z})=>distance(z,start2)):leastOf(
+places,gapOf);return{z:Float32Array.from(
+best.z),value:best.value,isReached:there.
 length>0}}async function search(measure,from,{
-start:start2,target,ends:ends2,tolerance}){
-let width=Math.max(...ends2.map(([low,high])=>high-
-low)),gapOf=({value})=>Math.abs(value-target),
+start:start2,target,ends,tolerance}){let width=Math.
+max(...ends.map(([low,high])=>high-low)),
+gapOf=({value})=>Math.abs(value-target),
 at={z:Float64Array.from(from),value:(await measure(
 from))[0]},weight=0;for(let step=0;step<
 30;step++){let gradient=await gradientAt(
 measure,at.z,DIFFERENCE*width),change=target-
 at.value,next=nearestOnPlane(start2,at.z,
-gradient,change,ends2),straight=nearestOnPlane(
-at.z,at.z,gradient,change,ends2);if(gapOf(
+gradient,change,ends),straight=nearestOnPlane(
+at.z,at.z,gradient,change,ends);if(gapOf(
 at)<=tolerance&&distance(next.z,at.z)<NEAR*
 width)break;weight=Math.max(weight,2*Math.
 abs(next.factor));let costOf=place=>distance(
@@ -903,7 +899,7 @@ nearest=leastOf(places,gapOf);if(costOf(
 best)<costOf(at)*(1-LEAST_GAIN))at=best;else if(gapOf(
 at)>tolerance&&gapOf(nearest)<gapOf(at)*
 (1-LEAST_GAIN))at=nearest;else break}return at}
-async function along(measure,z,ends2){let points=ends2.
+async function along(measure,z,ends){let points=ends.
 flatMap(end=>SHARES.map(share=>z.map((from,k)=>from+
 share*(end[k]-from)))),values=await measure(
 Float32Array.from(points.flatMap(point2=>[
@@ -916,9 +912,9 @@ let dim=z.length,codes=new Float32Array(
 set(z,i*dim),codes[i*dim+(i>>1)]+=i%2?-h:
 h;let values=await measure(codes);return Float64Array.
 from(z,(_,k)=>(values[2*k]-values[2*k+1])/
-(2*h))}function nearestOnPlane(start2,z,gradient,change,ends2){
-let at=t=>z.map((_,k)=>Math.max(ends2[k][0],
-Math.min(ends2[k][1],start2[k]+t*gradient[k]))),
+(2*h))}function nearestOnPlane(start2,z,gradient,change,ends){
+let at=t=>z.map((_,k)=>Math.max(ends[k][0],
+Math.min(ends[k][1],start2[k]+t*gradient[k]))),
 rest=p=>p.reduce((sum,value,k)=>sum+gradient[k]*
 (value-z[k]),-change),square=gradient.reduce(
 (sum,value)=>sum+value*value,0);if(!square)
@@ -983,21 +979,20 @@ mall",` ${unit}`):null),away2=button("×",
 ()=>this._remove(name),{className:"away",
 "aria-label":`Leave ${name} out`});title.
 append(away2);let histogram=element("can\
-vas",{"aria-hidden":"true"}),ends2={type:"\
+vas",{"aria-hidden":"true"}),ends={type:"\
 range",min:extent2[0],max:extent2[1],step:(extent2[1]-
 extent2[0])/STEPS||1},from=element("inpu\
-t",{...ends2,value:extent2[0],"aria-labe\
-l":`${name}, from`}),to=element("input",
-{...ends2,value:extent2[1],"aria-label":`${name}\
-, to`}),words=element("div",{className:"\
-limit-words"}),said=element("div",{className:"\
-limit-said",role:"status"}),value=element(
-"output"),decoded2=quantity.column<0?null:
-this._slider(quantity,extent2),frame=element(
-"div",{className:"range"},histogram,from,
-to),made=element("div",{className:"limit",
-role:"group","aria-label":name},title);decoded2&&
-made.append(element("label",{className:"\
+t",{...ends,value:extent2[0],"aria-label":`${name}\
+, from`}),to=element("input",{...ends,value:extent2[1],
+"aria-label":`${name}, to`}),words=element(
+"div",{className:"limit-words"}),said=element(
+"div",{className:"limit-said",role:"stat\
+us"}),value=element("output"),decoded2=quantity.
+column<0?null:this._slider(quantity,extent2),
+frame=element("div",{className:"range"},
+histogram,from,to),made=element("div",{className:"\
+limit",role:"group","aria-label":name},title);
+decoded2&&made.append(element("label",{className:"\
 decoded"},text("span","decoded"),decoded2,
 value),said),made.append(frame,words);let row={
 quantity,extent:extent2,element:made,histogram,
@@ -1035,10 +1030,10 @@ high??extent2[1])),from.setAttribute("ar\
 ia-valuetext",this._words(quantity,low??
 extent2[0])),to.setAttribute("aria-value\
 text",this._words(quantity,high??extent2[1]));
-let ends2=[low??extent2[0],high??extent2[1]].
+let ends=[low??extent2[0],high??extent2[1]].
 map(value=>shown(value)),isOpen2=low===null&&
 high===null;words.textContent=`${isOpen2?
-"all examples: ":""}${ends2[0]} to ${ends2[1]}\
+"all examples: ":""}${ends[0]} to ${ends[1]}\
  ${quantity.unit}`.trim(),this._drawHistogram(
 row)}_words({unit},value){return unit?`${shown(
 value)} ${unit}`:shown(value)}_brush(row){
@@ -2820,13 +2815,13 @@ legend-title"})),colour.kind==="number"?
 this._showScale(colour):this.legend.append(
 ...colour.groups.map(group=>this._groupButton(
 group)))}_showScale({low,high,range,unit,
-missing}){let ends2=`${shown(range[0])} \
-to ${shown(range[1])}${unit?` ${unit}`:""}`,
+missing}){let ends=`${shown(range[0])} t\
+o ${shown(range[1])}${unit?` ${unit}`:""}`,
 bar=element("canvas",{role:"img","aria-l\
 abel":`colours from ${shown(low)} to ${shown(
 high)}`});this.legend.append(bar,text("s\
-pan",`min to max: ${ends2}`,{className:"\
-ends"})),drawScale(prepare(bar,SCALE.w,SCALE.
+pan",`min to max: ${ends}`,{className:"e\
+nds"})),drawScale(prepare(bar,SCALE.w,SCALE.
 h),low,high),missing&&this.legend.append(
 this._missing(missing))}_missing(count){
 let swatch=element("i");swatch.style.background=
@@ -3619,10 +3614,10 @@ join("; ")}`:"",count=`${designs.total.toLocaleString(
 join(", ")}${limits}. ${count}.`}_captionOfBest(){
 return"Best so far: median over seeds, a\
 nd quartiles"}_bestInWords(){let{label}=this.
-study.contents,ends2=this.study.searches.
+study.contents,ends=this.study.searches.
 map(({name,median})=>`${name} ${shown(median.
 at(-1))}`);return`The best ${label} so f\
-ar of each space. At the end: ${ends2.join(
+ar of each space. At the end: ${ends.join(
 ", ")}.`}_drawBest(){let{searches,contents}=this.
 study,{label,known}=contents,longest=Math.
 max(1,...searches.map(({median})=>median.
@@ -3837,14 +3832,14 @@ numbers),step=stepOf(numbers),away2=button(
 "×",()=>this._set(this.app.state.target.
 filter(one=>one.name!==name)),{className:"\
 out","aria-label":`Leave ${name} out`}),
-ends2=[this._input(range,"low",`from ${shown(
+ends=[this._input(range,"low",`from ${shown(
 least,step)}`),this._input(range,"high",
 `to ${shown(most,step)}`)],title=element(
 "span",{},text("b",name),unit?text("smal\
 l",` ${unit}`):null);return element("div",
-{className:"range-of"},title,...ends2,away2)}_input({
-name,...ends2},end,placeholder){let label=`${name}\
-, ${end==="low"?"at least":"at most"}`,value=ends2[end]??
+{className:"range-of"},title,...ends,away2)}_input({
+name,...ends},end,placeholder){let label=`${name}\
+, ${end==="low"?"at least":"at most"}`,value=ends[end]??
 "",input=element("input",{type:"number",
 step:"any",placeholder,value,"aria-label":label}),
 change=()=>{let number=input.value===""?

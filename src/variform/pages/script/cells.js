@@ -1,13 +1,15 @@
 // Places in a plane by the cells of a grid: which of them lie about a place is known without a look at all of them.
 
+import { extent } from "./frame.js";
+
 const PER_CELL = 4; // places in a cell, on the average
 
 export class Cells {
   /** @param {Float32Array} points x and y of one after the other; what has none is left out */
   constructor(points) {
     this.points = points;
-    const [x0, x1] = ends(points, 0);
-    const [y0, y1] = ends(points, 1);
+    const [x0, x1] = extent(points, 0);
+    const [y0, y1] = extent(points, 1);
     const count = points.length / 2;
     this.side = Math.max(1, Math.round(Math.sqrt(count / PER_CELL)));
     this.low = [x0, y0];
@@ -66,18 +68,4 @@ export class Cells {
     }
     return found;
   }
-}
-
-/**
- * @param {Float32Array} points
- * @param {0 | 1} axis
- */
-function ends(points, axis) {
-  let low = Infinity;
-  let high = -Infinity;
-  for (let at = axis; at < points.length; at += 2) {
-    if (points[at] < low) low = points[at];
-    if (points[at] > high) high = points[at];
-  }
-  return low <= high ? [low, high] : [0, 0];
 }

@@ -152,10 +152,12 @@ export class Frame {
 }
 
 /**
+ * The least and the greatest value of points (x, y, x, y, ...) along an axis; 0 and 0 where there is none.
+ *
  * @param {Float32Array} points
  * @param {0 | 1} axis
  */
-function extent(points, axis) {
+export function extent(points, axis) {
   let low = Infinity;
   let high = -Infinity;
   for (let at = axis; at < points.length; at += 2) {
