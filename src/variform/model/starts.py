@@ -110,12 +110,16 @@ def _factors(x: Array, count: int) -> Factors:
 
 
 def _analysed(x: Array, count: int) -> "FactorAnalysis":
+    """Factor analysis with `count` factors, or with as many as the rows have directions in which they vary."""
     from sklearn.decomposition import FactorAnalysis
     from sklearn.exceptions import ConvergenceWarning
 
+    x = _condensed(x)
+    directions = int(np.linalg.matrix_rank(x - x.mean(0)))
+    count = min(count, directions)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # training goes on from there
-        return FactorAnalysis(count, svd_method="lapack", tol=1e-3, max_iter=500).fit(_condensed(x))
+        return FactorAnalysis(count, svd_method="lapack", tol=1e-3, max_iter=500).fit(x)
 
 
 def _condensed(x: Array) -> Array:
