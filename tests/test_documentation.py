@@ -144,7 +144,7 @@ def test_the_code_on_a_page_runs_and_prints_what_it_says(path):
 
 
 def prose(path):
-    """The text without code, formulas, link targets, numbers of list items, and citations."""
+    """The text without code, formulas, link targets, numbers of items and rows, and citations."""
     text = FENCE.sub("", read(path))
     for noise in (
         r"\$\$.*?\$\$",
@@ -153,8 +153,9 @@ def prose(path):
         r"\]\([^)]*\)",
         r"^#+ \d+\. ",
         r"^\d+\. ",
+        r"^\| \d+ \|",
         r"\b(19|20)\d\d[a-z]?\b",
-        r"\b(equation|section|appendix|figure|table|theorem)s? [A-Z]?\.?\d+(\.\d+)*",
+        r"\b(equation|section|appendix|figure|table|theorem|step|structure|assumption)s? [A-Z]?\.?\d+(\.\d+)*",
     ):
         text = re.sub(
             noise, " ", text, flags=re.MULTILINE | re.DOTALL if "$$" in noise else re.MULTILINE

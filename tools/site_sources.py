@@ -1,7 +1,8 @@
 """A Sphinx extension: the source beside the text.
 
 Where a page names a file of the project, an object by its full name such as `variform.distributions.kl.kl`, or a test,
-the word becomes a link to the line, on a page of the site that holds the file; only files that are named have one.
+the word becomes a link to the line, on a page of the site that holds the file; only files that are named have one. A
+link to a file whose text is a tag of a formula, or something that the file defines, leads to that line of it.
 """
 
 import ast
@@ -59,7 +60,7 @@ def _link_files(app: Sphinx, doctree: nodes.document) -> None:
         path = _path(app, node["reftarget"])
         if path is None:
             continue
-        link = _reference(app, path, None)
+        link = _reference(app, path, _line_of(ROOT / path, node.astext()))
         link += node.children
         node.replace_self(link)
 
@@ -68,6 +69,17 @@ def _is_file(node: nodes.Node) -> bool:
     if isinstance(node, addnodes.download_reference):
         return True
     return isinstance(node, addnodes.pending_xref) and node.get("refdomain") in (None, "doc", "std")
+
+
+def _line_of(file: Path, text: str) -> int | None:
+    """The line that a link's text names: of a tag the one that ends with it, else that of the definition."""
+    if file.suffix != ".py":
+        return None
+    if text.startswith("# eq: "):
+        lines = file.read_text(encoding="utf-8").splitlines()
+        return next((number for number, line in enumerate(lines, 1) if line.endswith(text)), None)
+    place = _line(file, text.split("."))
+    return place and place[1]
 
 
 def _path(app: Sphinx, target: str) -> str | None:
