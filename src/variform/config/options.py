@@ -14,6 +14,7 @@ NAMES = frozenset(
         *(field.name for field in dataclasses.fields(DrawingConfig)),
         *(
             "apart",
+            "architecture",
             "bookmarks",
             "callback",
             "config",

@@ -11,7 +11,7 @@ from variform.distributions.flows import (
     weights_of_steps,
 )
 from variform.distributions.gaussian import DiagonalGaussian, StandardNormal
-from variform.model.posteriors import Std, log_std
+from variform.model.posteriors import Std, log_std, raw_name
 
 
 class IAFPosterior(nn.Module):
@@ -38,6 +38,7 @@ class IAFPosterior(nn.Module):
         torch.Size([2, 5, 3])
     """
 
+    law_name = "an inverse autoregressive flow"
     compilable = False
 
     @checked
@@ -62,6 +63,12 @@ class IAFPosterior(nn.Module):
     def params_shape(self) -> tuple[int, ...]:
         """What the encoder must give per example."""
         return (2 * self.latent_dim + self.context,)
+
+    @property
+    def param_counts(self) -> dict[str, int]:
+        """What the encoder's numbers are, in the order of the params, and how many of each kind."""
+        counts = {"means μ": self.latent_dim, raw_name(self.std): self.latent_dim}
+        return counts | {"context of the flow": self.context}
 
     def forward(self, params: Tensor) -> InverseAutoregressive:
         """The law that `params` describe."""

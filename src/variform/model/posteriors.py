@@ -31,6 +31,8 @@ class DiagonalPosterior(nn.Module):
         torch.Size([5, 3])
     """
 
+    law_name = "N(μ, diag σ²)"
+
     @checked
     def __init__(self, latent_dim: int, *, std: Std = "softplus") -> None:
         super().__init__()
@@ -44,6 +46,11 @@ class DiagonalPosterior(nn.Module):
     def params_shape(self) -> tuple[int, ...]:
         """What the encoder must give per example."""
         return (2, self.latent_dim)
+
+    @property
+    def param_counts(self) -> dict[str, int]:
+        """What the encoder's numbers are, in the order of the params, and how many of each kind."""
+        return {"means μ": self.latent_dim, raw_name(self.std): self.latent_dim}
 
     def forward(self, params: Tensor) -> DiagonalGaussian:
         """The law that `params` describe."""
@@ -76,6 +83,7 @@ class FullCovariancePosterior(nn.Module):
         torch.Size([5, 3, 3])
     """
 
+    law_name = "N(μ, A Aᵀ)"
     turn: Tensor | None
 
     @checked
@@ -92,6 +100,13 @@ class FullCovariancePosterior(nn.Module):
     def params_shape(self) -> tuple[int, ...]:
         """What the encoder must give per example."""
         return (self.latent_dim * (self.latent_dim + 3) // 2,)
+
+    @property
+    def param_counts(self) -> dict[str, int]:
+        """What the encoder's numbers are, in the order of the params, and how many of each kind."""
+        dim = self.latent_dim
+        counts = {"means μ": dim, f"{raw_name(self.std)}, on A's diagonal": dim}
+        return counts | {"entries of A below its diagonal": dim * (dim - 1) // 2}
 
     def forward(self, params: Tensor) -> FullGaussian:
         """The law that `params` describe."""
@@ -111,6 +126,16 @@ def _triangular(root: Tensor) -> Tensor:
     """L, lower triangular with a positive diagonal, with the same L L^T as a square root (*batch, D, D) of it."""
     lower = torch.linalg.qr(root.mT).R.mT
     return lower * lower.diagonal(dim1=-2, dim2=-1).sign().unsqueeze(-2)
+
+
+def raw_name(std: Std) -> str:
+    """What the numbers h of a network are from which `log_std` makes standard deviations.
+
+    Example:
+        >>> raw_name("exp"), raw_name("softplus")
+        ('log-variances h', 'raw deviations h')
+    """
+    return "log-variances h" if std == "exp" else "raw deviations h"
 
 
 def log_std(raw: Tensor, std: Std) -> Tensor:

@@ -123,6 +123,7 @@ def render(
     advice: str = "",
     top: Picture | None = None,
     folded: Sequence[tuple[str, str]] = (),
+    networks: str = "",
 ) -> str:
     """The report as the text of one HTML page.
 
@@ -145,6 +146,7 @@ def render(
         advice: What to do next, below the verdict.
         top: The picture that stands above the numbers.
         folded: Names and values, as facts, that few readers need: they stand at the end and open with a click.
+        networks: A drawing of the model's networks as an element of the page, which opens there too.
 
     Raises:
         ValueError: if a picture is not a PNG file.
@@ -188,6 +190,7 @@ def render(
         advice=advice,
         top=_embed(top) if top else None,
         folded=folded,
+        networks=networks,
         light=PALETTE,
         dark=DARK_PALETTE,
     )

@@ -12,6 +12,7 @@ Its files::
     scores.safetensors    what they are means of, row by row
     axes.json             of a training that started from another model: how far codes moved
     figures/*.png, report.html, explorer.html
+    figures/architecture.svg    the networks, where `draw` was asked for them
     live.html             how the training goes while it goes; at the end it leads to the report
     sampler-*.safetensors, samplers.json  laws fitted over z after the training, and what each of them is good for
 """
@@ -79,6 +80,7 @@ RESULTS = (
     "explorer.html",
     "live.html",
     *(f"figures/{name}.png" for name in FIGURES),
+    "figures/architecture.svg",
     *FILES,
 )
 """What `train` with `overwrite` sets aside first: else a run that is killed early would show another one's results."""

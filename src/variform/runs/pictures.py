@@ -32,6 +32,7 @@ from variform.evaluation.tables import (
 )
 from variform.evaluation.verdict import is_collapsed, placed
 from variform.model.vae import VAE
+from variform.pages.architecture import plot_architecture
 from variform.pages.curves import plot_curves
 from variform.pages.examples import plot_reconstructions, plot_samples
 from variform.pages.latents import (
@@ -383,10 +384,22 @@ def write_report(
         command=to_command(config),
         warnings=placed(numbers.get("warnings", ()), run.folder),
         notes=notes,
+        networks=_networks(run, notes),
         explorer="" if missing else "explorer.html",
         config=tomli_w.dumps(to_dict(config)),
     )
     write_text(run.folder / "report.html", html)
+
+
+def _networks(run: Run, notes: list[str]) -> str:
+    """The drawing of the networks; a note where those of the user's own cannot be followed."""
+    try:
+        return plot_architecture(run.vae).svg
+    except Exception as error:  # of the user's own code
+        if not run.vae.has_own_networks:
+            raise
+        notes.append(f"The networks are not drawn: {type(error).__name__}: {error}")
+        return ""
 
 
 def _facts(

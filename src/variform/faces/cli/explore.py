@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from variform.faces.cli.options import Option
+from variform.faces.cli.options import Flag, Option
 from variform.faces.cli.output import open_page, opened_run, require_there, say, writing_into
 from variform.system.extras import needing
 from variform.system.files import require_new, write_text
@@ -135,15 +135,33 @@ def _page_in(place: Path, page: str) -> Path:
     raise FileNotFoundError(f"there must be a page to open; {place} has no {names[0]}. {remedy}")
 
 
-def draw(run: Path, /) -> None:
+def draw(
+    run: Path,
+    /,
+    *,
+    architecture: Annotated[bool, Flag] = False,
+    out: Annotated[Path | None, Option] = None,
+) -> None:
     """Draw a run's pictures again: reconstructions, samples, manifold, latent map, traversals, interpolation.
 
-    Example: `variform draw runs/demo`
+    With --architecture its networks instead, layer by layer with shapes and weights, from x to q(z|x), z, p(x|z) and x.
+
+    Examples: `variform draw runs/demo`, `variform draw runs/demo --architecture`
 
     Args:
-        run: Folder of a run; the pictures go to its figures/.
+        run: Folder of a run, whose pictures go to its figures/; with --architecture also a model file alone.
+        architecture: Draw the networks, as read from the model itself: a .svg file in the colours of who reads it.
+        out: A new .svg file for the networks; by default architecture.svg in the run's figures/, which is written anew,
+            or a new one beside a model file.
     """
     require_there(run)
+    if architecture:
+        _draw_architecture(run, out)
+        return
+    if out is not None:
+        raise ValueError(
+            f"`out` goes with `architecture`; got {out} without it. Leave it out: the pictures go to the run's folder."
+        )
     from variform.runs.pictures import draw_pictures
     from variform.runs.records import history
 
@@ -153,3 +171,21 @@ def draw(run: Path, /) -> None:
             opened, opened.data(), opened.evaluation, history(opened.folder)
         ):
             say(f"{picture.title}: {picture.path}")
+
+
+def _draw_architecture(run: Path, out: Path | None) -> None:
+    """Write the drawing of a model's networks."""
+    from variform.pages.architecture import plot_architecture
+    from variform.runs.folder import open_run
+
+    path = out or (
+        run / "figures" / "architecture.svg" if run.is_dir() else run.with_suffix(".svg")
+    )
+    is_new = out is not None or not run.is_dir()
+    if path.suffix != ".svg":
+        raise ValueError(f"the drawing must be a .svg file; got {path}. Choose another --out.")
+    if is_new:
+        require_new(path)
+    with writing_into(run, out):
+        plot_architecture(open_run(run)).save(path, new=is_new)
+    say(f"The networks: {path}")

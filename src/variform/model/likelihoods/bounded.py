@@ -44,6 +44,8 @@ class LogNormalLikelihood(Likelihood):
         tensor([-2.7700])
     """
 
+    param_name = "means of logarithms"
+
     def __init__(self, event_shape: tuple[int, ...], *, min_std: float = 1e-3) -> None:
         super().__init__(event_shape)
         self.min_std = min_std
@@ -108,6 +110,7 @@ class LogitNormalLikelihood(Likelihood):
         (tensor([[0.5000, 0.5000]]), tensor([0.9347]))
     """
 
+    param_name = "means of logits"
     support = "unit"
 
     def __init__(self, event_shape: tuple[int, ...], *, min_std: float = 1e-3) -> None:

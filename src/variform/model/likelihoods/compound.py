@@ -105,6 +105,11 @@ class SpikedLikelihood(Likelihood):
         """What the decoder must give per example."""
         return (math.prod(self.event_shape) + self.count,)
 
+    @property
+    def param_counts(self) -> dict[str, int]:
+        """Those of the family, and the logits."""
+        return self.family.param_counts | {"logits of spikes": self.count}
+
     def forward(self, params: Tensor) -> Law:
         """The law that `params` describe."""
         params = promoted(params)
@@ -391,6 +396,15 @@ class MixedLikelihood(Likelihood):
     def params_shape(self) -> tuple[int, ...]:
         """What the decoder must give per example."""
         return (sum(math.prod(family.params_shape) for _, family in self.parts),)
+
+    @property
+    def param_counts(self) -> dict[str, int]:
+        """Those of all columns together: equal names are one kind."""
+        counts: dict[str, int] = {}
+        for _, family in self.parts:
+            for name, count in family.param_counts.items():
+                counts[name] = counts.get(name, 0) + count
+        return counts
 
     def forward(self, params: Tensor) -> Mixed:
         """The law that `params` describe."""

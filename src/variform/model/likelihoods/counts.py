@@ -25,6 +25,7 @@ class PoissonLikelihood(Likelihood):
         tensor([-4., -4.])
     """
 
+    param_name = "log-rates"
     is_density = False
     support = "counts"
 
@@ -77,6 +78,7 @@ class NegativeBinomialLikelihood(Likelihood):
         tensor([-2.7726, -2.7726])
     """
 
+    param_name = "log-means"
     is_density = False
     support = "counts"
 

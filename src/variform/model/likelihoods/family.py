@@ -49,6 +49,9 @@ class Likelihood(nn.Module):
     richer: tuple[str, LikelihoodName] | None = None
     """What independent dimensions have and this family has not, and the likelihood that has it."""
 
+    param_name = "parameters"
+    """What the decoder's numbers are, in the plural, where they are all of one kind."""
+
     def __init__(self, event_shape: tuple[int, ...]) -> None:
         super().__init__()
         self.event_shape = tuple(event_shape)
@@ -90,6 +93,22 @@ class Likelihood(nn.Module):
     def params_shape(self) -> tuple[int, ...]:
         """What the decoder must give per example."""
         return self.event_shape
+
+    @property
+    def structure(self) -> str:
+        """Which of the lecture's three structures it is, in a few words; "" for none of them."""
+        return ""
+
+    @property
+    def param_counts(self) -> dict[str, int]:
+        """What the decoder's numbers are, in the order of the params, and how many of each kind.
+
+        Example:
+            >>> from variform.model.likelihoods import GaussianLikelihood
+            >>> GaussianLikelihood((1, 8, 8), variance="learned").param_counts
+            {'means': 64, 'log-variances': 64}
+        """
+        return {self.param_name: math.prod(self.params_shape)}
 
     def extra_repr(self) -> str:
         """Shown when the module is printed: the shape of an example and the family's options."""

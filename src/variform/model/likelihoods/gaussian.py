@@ -97,6 +97,21 @@ class GaussianLikelihood(Likelihood):
         """What the decoder must give per example."""
         return (2, *self.event_shape) if self.variance == "learned" else self.event_shape
 
+    @property
+    def param_counts(self) -> dict[str, int]:
+        """The means, and the logarithms of variances that come from the network."""
+        count = math.prod(self.event_shape)
+        return {"means": count} | ({"log-variances": count} if self.variance == "learned" else {})
+
+    @property
+    def structure(self) -> str:
+        """Of a variance from the network, and of variance 1."""
+        structures = {
+            "learned": "a Gaussian whose variances the decoder gives too",
+            "identity": "a Gaussian of variance 1, whose reconstruction term is half the squared error",
+        }
+        return structures.get(self.variance, "")
+
     def forward(self, params: Tensor) -> Law:
         """The law that `params` describe."""
         params, event_dims = promoted(params), len(self.event_shape)

@@ -31,6 +31,7 @@ class OrdinalLikelihood(Likelihood):
         tensor([0.4621])
     """
 
+    param_name = "places between thresholds"
     is_density = False
 
     def __init__(self, event_shape: tuple[int, ...], *, levels: int) -> None:

@@ -33,8 +33,14 @@ class BernoulliLikelihood(Likelihood):
         tensor([-2.7726, -2.7726])
     """
 
+    param_name = "logits"
     is_density = False
     support = "unit"
+
+    @property
+    def structure(self) -> str:
+        """The first."""
+        return "Bernoulli, whose reconstruction term is the cross-entropy"
 
     def forward(self, params: Tensor) -> Law:
         """The law that `params` describe."""
@@ -93,6 +99,7 @@ class ContinuousBernoulliLikelihood(Likelihood):
         tensor([0., 0.])
     """
 
+    param_name = "logits"
     support = "unit"
 
     def forward(self, params: Tensor) -> Law:
@@ -181,6 +188,12 @@ class LogisticLikelihood(Likelihood):
     def params_shape(self) -> tuple[int, ...]:
         """What the decoder must give per example."""
         return (2, *self.event_shape)
+
+    @property
+    def param_counts(self) -> dict[str, int]:
+        """A location and a scale of each dimension."""
+        count = math.prod(self.event_shape)
+        return {"locations": count, "log-scales": count}
 
     @property
     def locations(self) -> tuple[float, float]:
@@ -286,6 +299,7 @@ class CategoricalLikelihood(Likelihood):
         tensor([-2.7726, -2.7726, -2.7726])
     """
 
+    param_name = "logits"
     is_density = False
     support = "levels"
 
