@@ -2,7 +2,8 @@
 
 Where a page names a file of the project, an object by its full name such as `variform.distributions.kl.kl`, or a test,
 the word becomes a link to the line, on a page of the site that holds the file; only files that are named have one. A
-link to a file whose text is a tag of a formula, or something that the file defines, leads to that line of it.
+link to a file whose text is a tag of a formula, or something that the file defines, leads to that line of it; a link to
+a picture of the docs opens it, where Sphinx would save it as a file.
 """
 
 import ast
@@ -57,12 +58,24 @@ def _reference(app: Sphinx, path: str, line: int | None) -> nodes.reference:
 
 def _link_files(app: Sphinx, doctree: nodes.document) -> None:
     for node in list(doctree.findall(_is_file)):
+        if Path(node["reftarget"]).suffix in {".png", ".svg"}:
+            _open_picture(app, node)
+            continue
         path = _path(app, node["reftarget"])
         if path is None:
             continue
         link = _reference(app, path, _line_of(ROOT / path, node.astext()))
         link += node.children
         node.replace_self(link)
+
+
+def _open_picture(app: Sphinx, node: nodes.Element) -> None:
+    """Lead to where Sphinx puts the pictures that pages show."""
+    shown = f"_images/{Path(node['reftarget']).name}"
+    target = posixpath.relpath(shown, posixpath.dirname(app.env.docname))
+    link = nodes.reference("", "", internal=False, refuri=target)
+    link += node.children
+    node.replace_self(link)
 
 
 def _is_file(node: nodes.Node) -> bool:
@@ -72,12 +85,12 @@ def _is_file(node: nodes.Node) -> bool:
 
 
 def _line_of(file: Path, text: str) -> int | None:
-    """The line that a link's text names: of a tag the one that ends with it, else that of the definition."""
+    """The line that a link's text names: the one that ends with this tag of a formula, or has this definition."""
     if file.suffix != ".py":
         return None
-    if text.startswith("# eq: "):
-        lines = file.read_text(encoding="utf-8").splitlines()
-        return next((number for number, line in enumerate(lines, 1) if line.endswith(text)), None)
+    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+        if line.endswith(f"# eq: {text}"):
+            return number
     place = _line(file, text.split("."))
     return place and place[1]
 
