@@ -215,14 +215,12 @@ def test_columns_get_the_laws_that_their_values_ask_for(tmp_path):
     assert schema.gaps[6]
     assert Schema.from_dict(json.loads(json.dumps(schema.to_dict()))) == schema
     told = "\n".join(splits.notes)
-    assert (
-        "columns amount, width, mass hold numbers above 0" in told and "`reals=['amount']`" in told
-    )
+    assert "columns amount, width, mass of numbers above 0" in told and "`reals=['amount']`" in told
     assert (
         "stack = 0.5656 in" in told and "and 1 more" in told and "`spikes=['stack=none']`" in told
     )
     assert "'width' says something only where flag is 1, and holds 0.25 elsewhere" in told
-    assert "`active_if=['width=always']`" in told and "share fill [0, 1] or [0, 100]" in told
+    assert "`active_if=['width=always']`" in told and "share within [0, 1] or [0, 100]" in told
 
 
 def test_what_is_found_can_be_overruled_and_what_is_declared_is_not_told(tmp_path):

@@ -100,6 +100,15 @@ def test_progress_is_one_line(outputs, name):
     assert "epoch " not in streams
 
 
+def test_nothing_that_is_said_looks_like_an_error(outputs):
+    streams = [
+        each for cell in outputs.values() for each in cell if each["output_type"] == "stream"
+    ]
+    assert {each["name"] for each in streams} == {"stdout"}
+    text = "".join(each["text"] for each in streams)
+    assert "split: by hash" in text and "\x1b" not in text
+
+
 def test_without_progress_nothing_is_said(outputs):
     assert outputs["quiet"] == []
 

@@ -68,6 +68,17 @@ def test_rows_are_curves_by_their_axes_names_values_or_stations(tmp_path):
     np.testing.assert_array_equal(points[:, 33:, 1], heights[:, :32:-1])
 
 
+def test_points_of_outlines_share_a_scale_where_most_of_them_hold_noise_alone():
+    random = np.random.default_rng(0)
+    exact = ellipses()
+    exact[:, 8:32] = exact[0, 8:32]  # only a part of the curve varies
+    noisy = read(exact + random.normal(0, 0.01, exact.shape))
+    assert noisy.schema.outline is not None and len(set(noisy.schema.scale)) == 1
+    assert any("outlines, whose coordinates share a unit" in note for note in noisy.notes)
+    apart = read(exact + random.normal(0, 0.01, exact.shape), DataConfig(scaling="standard"))
+    assert len(set(apart.schema.scale)) == 80
+
+
 def test_names_of_heights_may_hold_their_places():
     heights = foils()
     named = [f"{side} {x:.4f} [m]" for side in ("upper", "lower") for x in STATIONS]

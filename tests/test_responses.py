@@ -318,6 +318,8 @@ def test_the_report_has_a_map_for_each_response(run):
     figure = plot_responses(points, {"drag [N]": drag, "material": material})
     panels = [panel for panel in figure.axes if panel.get_title()]
     assert [panel.get_title() for panel in panels] == ["drag [N]", "material"]
+    assert figure.get_supxlabel() == "grey: none"
+    assert plot_responses(points, {"whole": np.arange(40.0)}).get_supxlabel() == ""
     missing, shown = panels[0].collections
     np.testing.assert_array_equal(missing.get_offsets(), points[[7]])
     np.testing.assert_array_equal(shown.get_array(), np.delete(drag, 7))

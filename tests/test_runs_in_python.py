@@ -150,6 +150,17 @@ def test_runs_are_compared_from_python(tmp_path):
     assert abs(difference["nll"]["mean"]) == pytest.approx(abs(first - second), abs=1e-6)
 
 
+def test_a_picture_of_the_report_is_drawn_of_a_run_without_pictures(tmp_path):
+    run = train(rows_of(), out=tmp_path / "run", likelihood="gaussian-shared", **QUICK)
+    [points] = run.plot("latent").axes[0].collections
+    expected = run.model.encode(run.data().test.raw.numpy())
+    np.testing.assert_allclose(points.get_offsets(), expected, atol=1e-5)
+    with pytest.raises(
+        ValueError, match=r"has none of conditions\. It has reconstructions, samples"
+    ):
+        run.plot("conditions")
+
+
 def test_the_line_between_two_rows_goes_through_the_mean_of_their_codes(tmp_path):
     run = train(rows_of(), out=tmp_path / "run", likelihood="gaussian-shared", **QUICK)
     x = rows_of()

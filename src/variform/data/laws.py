@@ -452,9 +452,9 @@ def laws_in_words(schema: Schema, config: DataConfig) -> Iterator[str]:
     """What was found and not declared, each with what overrules it."""
     declared = declared_kinds(config, schema.columns, schema.source)
     told = [
-        ("positive", "hold numbers above 0 and get a log-normal law", "reals"),
-        ("bounded", "fill [0, 1] or [0, 100] and get a logit-normal law", "reals"),
-        ("ordinal", "hold few whole numbers and get the law of ordered levels", "reals"),
+        ("positive", "of numbers above 0: a log-normal law", "reals"),
+        ("bounded", "within [0, 1] or [0, 100]: a logit-normal law", "reals"),
+        ("ordinal", "of few whole numbers: the law of ordered levels", "reals"),
     ]
     bounded = {_begins(item, schema.columns) for item in config.bounds}
     words_of = dict(zip(schema.columns, schema.categories, strict=True))

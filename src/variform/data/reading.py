@@ -381,17 +381,16 @@ def _splits(source: Source, config: DataConfig, known: Schema | None = None) -> 
     unit = unit_of_split(source, groups, config, are_families_whole=are_families_whole)
     leaks, notes_of_leaks = _leaks(source, own, alike, near, rows, config)
     train = rows["train"]
+    beside = (*source.given, *source.responses)
+    units = known_units((*unscaled.columns, *beside), config.units, source.name)
+    unscaled = dataclasses.replace(unscaled, units=unscaled.units | units)
     if known is None:
+        unscaled = dataclasses.replace(unscaled, outline=_outline(unscaled, raw, train, config))
         schema, scaling, notes_of_scaling = _scaled(unscaled, raw, train, source, config)
     else:
         schema, scaling = unscaled, "known"
         notes_of_scaling = (f"scaled as {known.source} was, so that codes mean the same",)
     conditions = schema.conditions
-    beside = (*source.given, *source.responses)
-    units = known_units((*schema.columns, *beside), config.units, source.name)
-    schema = dataclasses.replace(schema, units=schema.units | units)
-    if known is None:
-        schema = dataclasses.replace(schema, outline=_outline(schema, raw, train, config))
     contexts = contexts_of(source, conditions)
     # The rows, as the source has them: no label is hidden yet.
     whole_rows = (contexts, conditions, unscaled.categories)

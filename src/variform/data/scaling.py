@@ -68,15 +68,18 @@ def usual_scaling(schema: Schema, train: Dataset) -> tuple[Scaling, tuple[str, .
         return "none", ()
     if schema.kind == "image":
         return "unit", ()
-    if not may_be_series(schema.columns):
+    if schema.outline is not None and not schema.outline.has_heights:
+        taken = "the rows are outlines, whose coordinates share a unit"
+    elif not may_be_series(schema.columns) or (change := roughness(train)) > SMOOTH:
         return "standard", ()
-    change = roughness(train)
-    if change > SMOOTH:
-        return "standard", ()
+    else:
+        taken = (
+            "the columns are taken for a curve or coordinates in one unit, as neighbours differ by "
+            f"{change:.1%} of their variance"
+        )
     fixed = sum(low == high for low, high in zip(schema.low, schema.high, strict=True))
     note = (
-        f"the columns are taken for a curve or coordinates in one unit, as neighbours differ by {change:.1%} of their "
-        "variance: each is centred and all are divided by one number"
+        f"{taken}: each is centred and all are divided by one number"
         + (f", also those {fixed} that are constant" if fixed else "")
         + "; `scaling='standard'` divides each by its own"
     )

@@ -5,10 +5,11 @@ import difflib
 import inspect
 import itertools
 import os
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
+
+from matplotlib.figure import Figure
 
 from variform.config.checks import Count, Natural, checked
 from variform.config.choices import ProgressStyle
@@ -25,10 +26,12 @@ from variform.runs import comparisons, folder
 from variform.runs import train as runs_train
 from variform.runs.explorer import explore
 from variform.runs.own_rows import own_rows
+from variform.runs.pictures import plot
 from variform.runs.records import history
 from variform.runs.scores import assess
 from variform.system.import_path import Code, trusting
 from variform.system.notebook import html_picture, html_table
+from variform.system.terminal import where_said
 from variform.training.callbacks import Callbacks
 from variform.training.history import resume_command
 from variform.training.progress import progress_style
@@ -84,6 +87,20 @@ class Run(folder.Run):
         """
         options: dict[str, Any] = {"samples": samples, "refine": refine, "seed": seed}
         return assess(self, self.data(), split=split, **options)
+
+    @checked
+    def plot(self, name: folder.PictureName) -> Figure:
+        """One picture of the report, drawn anew; it shows itself in a notebook, and `savefig` writes it.
+
+        Args:
+            name: Which one: `reconstructions`, `samples`, `draws` (with their noise), `latent`, `responses`,
+                `manifold` (of two latents), `traversals`, `conditions` (of a conditional model), `interpolation`,
+                `kl`, `curves`.
+
+        Raises:
+            ValueError: where the model or its data have no such picture.
+        """
+        return plot(self, name)
 
     def _repr_html_(self) -> str:
         """The verdict, the numbers and a picture, as a notebook shows them."""
@@ -176,7 +193,8 @@ def train(
         overwrite: Set the results of a run that is in `out` aside, in a folder replaced-1.
         pictures: Draw the figures and write report and explorer too.
         progress: Whether what was guessed and chosen is said, and how progress is shown, on standard error: `bar`,
-            `lines`, `json` (a row of the history a line), `none`; True is a bar on a terminal and lines elsewhere.
+            `lines`, `json` (a row of the history a line), `none`; True is a bar on a terminal and lines elsewhere. In a
+            notebook it is shown on standard output, and a bar is one line that is written anew.
         on_step, on_epoch: Called after each step and each epoch, one function of a `Moment` or several: its numbers by
             name, and `.step`, `.epoch` and `.vae`. To end the training one raises `StopTraining`; see
             `training.callbacks`.
@@ -240,7 +258,9 @@ def _opened(run: folder.Run) -> Run:
 
 
 def _say(sentence: str) -> None:
-    sys.stderr.write(f"{sentence}\n")
+    stream = where_said()
+    if stream is not None:
+        stream.write(f"{sentence}\n")
 
 
 def _fields() -> dict[str, str]:

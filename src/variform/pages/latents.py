@@ -204,7 +204,9 @@ def plot_responses(
     notes = [
         note_on_shown("responses", len(responses), MOST_PANELS),
         note_on_shown("points", len(cloud), MOST_POINTS),
-        "grey: none",
+        ""
+        if all(_is_there(np.asarray(each)).all() for each in responses.values())
+        else "grey: none",
     ]
     title = "The responses of the rows where the encoder puts them"
     figure, panels = new_panels(list(responses), title=title, note="; ".join(filter(None, notes)))
@@ -214,10 +216,15 @@ def plot_responses(
     return figure
 
 
+def _is_there(values: Array) -> Array:
+    """Which responses are known."""
+    return values != "" if values.dtype.kind in "US" else np.isfinite(values)
+
+
 def _scatter_response(figure: Figure, panel: Axes, points: Array, values: Array) -> None:
     """One panel of `plot_responses`."""
     is_text = values.dtype.kind in "US"
-    is_there = values != "" if is_text else np.isfinite(values)
+    is_there = _is_there(values)
     scatter_points(panel, *points[~is_there].T, color=PALE)
     here, known = points[is_there], values[is_there]
     if not len(known):

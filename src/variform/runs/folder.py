@@ -22,7 +22,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -43,7 +43,7 @@ from variform.runs.own_rows import FILES, located
 from variform.runs.records import read_config, read_data, read_evaluation, require_run
 from variform.training.history import resume_command
 
-FIGURES = (
+PictureName = Literal[
     "reconstructions",
     "samples",
     "draws",
@@ -55,7 +55,10 @@ FIGURES = (
     "interpolation",
     "kl",
     "curves",
-)
+]
+"""The pictures of a report."""
+
+FIGURES: tuple[PictureName, ...] = get_args(PictureName)
 
 SAMPLER_FILES: dict[SamplerKind, str] = {
     kind: f"sampler-{kind}.safetensors" for kind in get_args(SamplerKind)

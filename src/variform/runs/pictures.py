@@ -15,7 +15,7 @@ from torch import Tensor
 from variform.config.model import prior_name
 from variform.config.run import objective_name
 from variform.config.toml import to_command, to_dict
-from variform.config.words import counted
+from variform.config.words import counted, listed
 from variform.data.dataset import Splits
 from variform.data.schema import Schema
 from variform.evaluation import exploration
@@ -46,7 +46,8 @@ from variform.pages.latents import (
 )
 from variform.pages.report import Picture, Table, render
 from variform.pages.vector import picture_of
-from variform.runs.folder import FIGURES, Run
+from variform.runs.folder import FIGURES, PictureName, Run
+from variform.runs.records import history as history_of
 from variform.runs.records import read_axes, read_sessions
 from variform.runs.retraining import axes_in_words, bookmarks_table
 from variform.system.files import write_text
@@ -316,7 +317,7 @@ def curves(of: Subject) -> Sketch | None:
     )
 
 
-PICTURES: dict[str, Callable[[Subject], Sketch | None]] = {
+PICTURES: dict[PictureName, Callable[[Subject], Sketch | None]] = {
     "reconstructions": reconstructions,
     "samples": samples,
     "draws": draws,
@@ -330,6 +331,23 @@ PICTURES: dict[str, Callable[[Subject], Sketch | None]] = {
     "curves": curves,
 }
 """By the names of their files, in the order of the report; a function gives None where there is nothing to show."""
+
+
+def plot(run: Run, name: PictureName) -> Figure:
+    """One picture of a run's report, drawn anew.
+
+    Raises:
+        ValueError: where the run has no such picture.
+    """
+    subject = Subject(run, run.data(), run.evaluation, history_of(run.folder))
+    sketch = PICTURES[name](subject)
+    if sketch is None:
+        there = [each for each in FIGURES if PICTURES[each](subject) is not None]
+        raise ValueError(
+            f"`name` must be a picture that this model and its data have; {run.folder} has none of {name}. "
+            f"It has {listed(there)}."
+        )
+    return sketch.plot()
 
 
 def draw_pictures(

@@ -1,4 +1,4 @@
-"""The terminal: progress on standard error, which never ends what it speaks of.
+"""The terminal: progress on standard error, which never ends what it speaks of; in a notebook on standard output.
 
 A pipe that nobody reads, a full disk behind `2>`, a terminal that was closed: what cannot be written there is dropped.
 """
@@ -9,6 +9,8 @@ import sys
 from typing import Any, TextIO, cast
 
 from rich.console import Console
+
+from variform.system.notebook import in_notebook
 
 
 class Forgiving:
@@ -45,17 +47,30 @@ class Forgiving:
             self.stream.flush()
 
 
+def where_said() -> TextIO | None:
+    """Standard error; in a notebook standard output, for there the other is coloured as what went wrong.
+
+    Example:
+        >>> where_said() is sys.stderr
+        True
+    """
+    return sys.stdout if in_notebook() else sys.stderr
+
+
 def console() -> Console:
-    """A console on standard error for progress.
+    """A console for progress.
 
     Example:
         >>> console().stderr
         True
     """
-    stderr = Console(stderr=True)
-    if sys.stderr is not None:
-        stderr.file = cast(TextIO, Forgiving(sys.stderr))
-    return stderr
+    made = Console(
+        stderr=True, force_jupyter=False, force_terminal=False if in_notebook() else None
+    )  # a kernel's stream says that it is a terminal
+    stream = where_said()
+    if stream is not None:
+        made.file = cast(TextIO, Forgiving(stream))
+    return made
 
 
 def discard(stream: TextIO) -> None:
