@@ -77,6 +77,19 @@ def test_every_picture_is_in_the_map_or_beside_its_step():
     assert shown == set(pictures.PICTURES)
 
 
+def test_each_exercise_has_one_answer_that_is_folded_away():
+    """A blank line on both sides of what is folded: without it neither GitHub nor MyST reads Markdown there."""
+    text = (DOCS / "exercises.md").read_text(encoding="utf-8")
+    exercises = re.split(r"^## \d+\. ", text, flags=re.MULTILINE)[1:]
+    assert len(exercises) == 12
+    for exercise in exercises:
+        folded = "<details>\n<summary>Answer</summary>\n\n(.+)\n\n</details>\n+$"
+        question, answer, _ = re.split(folded, exercise, flags=re.DOTALL)
+        assert "details>" not in question + answer
+        for step in re.findall(r"\d+", re.search(r"^\*To (.+?)\.\*", question, re.MULTILINE)[1]):
+            assert 1 <= int(step) <= len(STEPS)
+
+
 # --- the pictures -------------------------------------------------------------------------------------------------
 
 

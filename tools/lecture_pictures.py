@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from variform.evaluation import exploration
+from variform.pages.architecture import Scheme, plot_architecture
 from variform.pages.palette import PALETTE
 from variform.pages.style import BLUE, GREY, INK, LABEL_SIZE, ORANGE, PALE, style_panel
 from variform.pages.tiles import Images
@@ -42,7 +43,7 @@ GREYS = 0.0, 16.0  # the values of a digit's pixels
 SHOWN = 8  # digits in a row
 
 Names = dict[str, Any]
-Draw = Callable[[Names], Figure]
+Draw = Callable[[Names], Figure | Scheme]
 
 
 def computed(last: int) -> Names:
@@ -272,6 +273,11 @@ def mosaic(panel: Axes, images: NDArray[Any]) -> None:
     panel.spines[:].set_visible(False)
 
 
+def structure(model: str) -> Draw:
+    """The networks and laws of one of the page's models."""
+    return lambda names: plot_architecture(names[model])
+
+
 def collapse(names: Names) -> Figure:
     """Test digits, and what the two models with identity covariance make of them."""
     figure = Figure(figsize=(WIDTH, 2.9), layout="constrained", facecolor="white")
@@ -410,6 +416,9 @@ PICTURES: dict[str, tuple[int, Draw]] = {
     "divergence.svg": (13, divergence),
     "monte-carlo.svg": (14, monte_carlo),
     "gradients.svg": (15, gradients),
+    "structure-1.svg": (16, structure("bernoulli")),
+    "structure-2.svg": (17, structure("predicted")),
+    "structure-3.svg": (18, structure("asleep")),
     "collapse.png": (18, collapse),
     "dimensions.svg": (19, dimensions),
     "manifold.png": (19, manifold),
@@ -419,8 +428,11 @@ PICTURES: dict[str, tuple[int, Draw]] = {
 """Each picture, the step after which it can be drawn, and how."""
 
 
-def save(figure: Figure, path: Path) -> None:
+def save(figure: Figure | Scheme, path: Path) -> None:
     """Write a figure; the same figure gives the same bytes, and text in it stays text."""
+    if isinstance(figure, Scheme):
+        figure.save(path)
+        return
     look = {"svg.fonttype": "none", "svg.hashsalt": "variform", "font.family": "sans-serif"}
     kind = path.suffix[1:]
     with matplotlib.rc_context(look), replacing(path) as unfinished:
