@@ -62,7 +62,7 @@ test-newest: .venv-newest/ready
 
 # The site of docs/ and the docstrings, in site/: opens without a server, and can be put on any. A warning is an error.
 docs: .venv/ready $(NODE_MODULES)
-	$(BIN)/python -m sphinx --fail-on-warning --quiet -c docs -d site/kept . site
+	$(BIN)/python tools/build_site.py site
 
 # Wheel and source, as a registry takes them; and what an installation of the wheel alone consists of, in CycloneDX form.
 dist: .venv-dist/ready .venv-citation/ready

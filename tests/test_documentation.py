@@ -18,7 +18,8 @@ from variform.faces import cli
 
 ROOT = Path(__file__).parents[1]
 SOURCE, TESTS = ROOT / "src" / "variform", ROOT / "tests"
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
 EXAMPLES = sorted(
     set((ROOT / "examples").glob("*.py")) - {ROOT / "examples" / "minimal.py"}
 )  # see test_minimal
@@ -71,9 +72,7 @@ def _as_a_user_starts(tmp_path, monkeypatch):
 
 def entries():
     """Tag to its fields in formulas.md."""
-    parts = re.split(
-        r"^### `([a-z0-9-]+)`$", read(ROOT / "docs" / "formulas.md"), flags=re.MULTILINE
-    )[1:]
+    parts = re.split(r"^### `([a-z0-9-]+)`$", read(DOCS / "formulas.md"), flags=re.MULTILINE)[1:]
     fields = re.compile(r"^- (Source|Symbol|Test): (.+)$", re.MULTILINE)
     pairs = zip(parts[::2], parts[1::2], strict=True)
     return [
@@ -165,7 +164,7 @@ def prose(path):
 
 def test_every_number_in_the_lecture_is_computed_there():
     """What the text states stands in a block, as an output or as an input."""
-    page = ROOT / "docs" / "lecture.md"
+    page = DOCS / "lecture.md"
     steps = [
         step for _, code, _ in blocks(page) for step in doctest.DocTestParser().get_examples(code)
     ]
@@ -181,9 +180,9 @@ def test_every_number_in_the_lecture_is_computed_there():
 
 
 def anchors(path):
-    """The anchors that GitHub makes of headings."""
+    """The anchors that GitHub makes of headings, in their order."""
     headings = re.findall(r"^#+ (.+)$", FENCE.sub("", read(path)), re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    return [re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings]
 
 
 @pytest.mark.parametrize("path", MARKDOWN, ids=name)

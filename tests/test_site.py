@@ -7,7 +7,7 @@ import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 import pytest
 from filelock import FileLock
@@ -38,9 +38,8 @@ def site(tmp_path_factory) -> Path:
 
 
 def build(to: Path, kept: Path) -> None:
-    sphinx = [sys.executable, "-m", "sphinx", "--fail-on-warning", "--quiet", "-c", str(DOCS)]
     done = subprocess.run(
-        [*sphinx, "-d", str(kept), str(ROOT), str(to)],
+        [sys.executable, str(ROOT / "tools" / "build_site.py"), str(to), str(kept)],
         capture_output=True,
         text=True,
         env=os.environ | {"PYTHONPATH": str(ROOT / "src")},
@@ -54,6 +53,7 @@ class Page(HTMLParser):
     def __init__(self, path: Path) -> None:
         super().__init__()
         self.links, self.loads, self.anchors = [], [], {""}
+        self.language, self.switches = None, set()
         self.feed(path.read_text(encoding="utf-8"))
 
     def handle_starttag(self, tag, attrs):
@@ -62,6 +62,10 @@ class Page(HTMLParser):
             self.anchors.add(given["id"])
         if tag == "a" and given.get("href"):
             self.links.append(given["href"])
+        if "language-switch" in given.get("class", "").split():
+            self.switches.add((given["hreflang"], given["href"]))
+        if tag == "html":
+            self.language = given.get("lang")
         if tag in ("script", "img", "iframe"):
             self.loads.append(given.get("src"))
         if tag == "link" and given.get("rel") == "stylesheet":
@@ -72,12 +76,15 @@ def is_elsewhere(target: str) -> bool:
     return re.match(r"[a-z]+:", target) is not None
 
 
+@pytest.fixture(scope="module")
+def pages(site) -> dict[Path, Page]:
+    """Every page of ours; among its static files a theme has its own."""
+    built = [path for path in site.rglob("*.html") if "_static" not in path.parts]
+    return {path.resolve(): Page(path) for path in built}
+
+
 @pytest.mark.long
-def test_every_link_leads_somewhere_and_nothing_is_loaded_from_elsewhere(site):
-    built = [
-        path for path in site.rglob("*.html") if "_static" not in path.parts
-    ]  # there a theme has its own
-    pages = {path.resolve(): Page(path) for path in built}
+def test_every_link_leads_somewhere_and_nothing_is_loaded_from_elsewhere(site, pages):
     broken = []
     for path, page in pages.items():
         for target in page.links:
@@ -87,13 +94,57 @@ def test_every_link_leads_somewhere_and_nothing_is_loaded_from_elsewhere(site):
             there = (path.parent / unquote(file)).resolve() if file else path
             is_page = there in pages
             if not there.exists() or (is_page and unquote(anchor) not in pages[there].anchors):
-                broken.append(f"{path.relative_to(site)} -> {target}")
+                broken.append(f"{path.relative_to(site.resolve())} -> {target}")
         for target in filter(None, page.loads):
             file = target.split("?")[0]
             if is_elsewhere(target) or not (path.parent / unquote(file)).exists():
-                broken.append(f"{path.relative_to(site)} loads {target}")
+                broken.append(f"{path.relative_to(site.resolve())} loads {target}")
     assert len(pages) > 50
     assert broken == []
+
+
+@pytest.mark.long
+def test_every_page_says_its_language_and_has_the_way_to_the_other(site, pages):
+    for path, page in pages.items():
+        within = path.relative_to(site.resolve())
+        if str(within) == "index.html":
+            continue
+        is_korean = within.parts[0] == "ko"
+        assert page.language == ("ko" if is_korean else "en"), within
+        assert [code for code, _ in page.switches] == ["en" if is_korean else "ko"], within
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("page", "other"),
+    [
+        ("docs/index", "ko/index"),
+        ("docs/glossary", "ko/glossary"),
+        ("README", "ko/README"),
+        ("search", "ko/search"),
+    ],
+)
+def test_a_page_that_is_translated_leads_to_its_translation_and_back(site, page, other):
+    for here, there in ((page, other), (other, page)):
+        [(_, link)] = Page(site / f"{here}.html").switches
+        assert (site / here).parent.joinpath(link).resolve() == (site / f"{there}.html").resolve()
+
+
+@pytest.mark.long
+def test_a_page_without_a_translation_leads_to_the_beginning(site):
+    for page in ("docs/design/airfoils", "docs/reference/objectives", "CHANGELOG", "genindex"):
+        [(_, link)] = Page(site / f"{page}.html").switches
+        assert (site / page).parent.joinpath(link).resolve() == site / "ko" / "index.html"
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("locale", "start"), [("ko-KR", "ko"), ("en-GB", "docs"), ("de-DE", "docs")]
+)
+def test_the_site_begins_in_the_language_of_the_browser(site, chromium, locale, start):
+    chromium.resize(1100, 760, locale=locale)
+    chromium.page.goto((site / "index.html").as_uri())
+    chromium.page.wait_for_url((site / start / "index.html").as_uri())
 
 
 def on_pages(*names: str) -> str:
@@ -140,13 +191,29 @@ FOUND = """new Promise((resolve) => {
 })"""
 
 
+FINDINGS = "[...document.querySelectorAll('#search-results li a')].map((link) => link.textContent)"
+
+
+def found_by(browser, page: Path, query: str) -> list[str]:
+    """The titles that the search of a language finds."""
+    browser.open(page, f"?q={quote(query)}", ready=FOUND)
+    return browser.run(FINDINGS)
+
+
+@pytest.mark.long
+def test_the_search_finds_korean_words_with_their_particles_and_without_spaces(site, browser):
+    text = (DOCS / "ko" / "glossary.md").read_text(encoding="utf-8")
+    assert not re.search(r"(?<![가-힣])제약을|잠재변수|사후분포", text)
+    for query in ("제약", "우도", "제약을", "잠재변수", "사후분포는", "증거 하한", "값", "ELBO"):
+        titles = found_by(browser, site / "ko" / "search.html", query)
+        assert any("용어집" in title for title in titles), f"{query}: {titles}"
+    assert browser.errors == []
+
+
 @pytest.mark.long
 def test_the_search_finds_words_in_a_folder(site, browser):
-    browser.open(site / "search.html", "?q=reparameterisation", ready=FOUND)
-    titles = (
-        "[...document.querySelectorAll('#search-results li a')].map((link) => link.textContent)"
-    )
-    assert any("Formulas" in title for title in browser.run(titles))
+    titles = found_by(browser, site / "search.html", "reparameterisation")
+    assert any("Formulas" in title for title in titles)
     browser.open(site / "docs" / "lecture.html", ready="document.fonts.ready.then(() => true)")
     text = re.sub(
         r"^```.*?^```", "", (DOCS / "lecture.md").read_text(), flags=re.DOTALL | re.MULTILINE
@@ -168,6 +235,8 @@ def test_axe_finds_nothing_on_the_site(site, chromium, scheme, width):
         "docs/formulas",
         "docs/reference/objectives",
         "search",
+        "ko/glossary",
+        "ko/search",
     ):
         chromium.page.goto((site / f"{name}.html").as_uri())
         chromium.run(AXE.read_text(encoding="utf-8"))

@@ -18,6 +18,7 @@ from docutils import nodes
 from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import get_lexer_for_filename
+from site_languages import from_page
 from sphinx import addnodes
 from sphinx.application import Sphinx
 
@@ -49,8 +50,7 @@ def _merge(app: Sphinx, env: Any, docnames: list[str], other: Any) -> None:
 
 def _reference(app: Sphinx, path: str, line: int | None) -> nodes.reference:
     _named(app.env).add(path)
-    here = posixpath.dirname(app.env.docname)
-    target = posixpath.relpath(f"source/{path}.html", here)
+    target = from_page(app, app.env.docname, f"source/{path}.html")
     if line is not None:
         target += f"#line-{line}"
     return nodes.reference("", "", internal=False, refuri=target)
@@ -145,6 +145,8 @@ def _line(file: Path, names: list[str]) -> tuple[str, int | None] | None:
 
 
 def _pages(app: Sphinx) -> Iterator[tuple[str, dict[str, Any], str]]:
+    if app.config.language != "en":  # what a translation names, the original names too
+        return
     for path in sorted(_with_files(_named(app.env))):
         yield f"source/{path}", {"title": path, "body": _body(path)}, "page.html"
 
