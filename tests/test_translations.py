@@ -23,7 +23,15 @@ WORDS = (
     "first second third fourth fifth sixth seventh eighth ninth tenth",
 )
 IN_WORDS = {word: str(at) for line in WORDS for at, word in enumerate(line.split(), 1)}
-IN_WORDS |= {"half": "2", "double": "2", "doubles": "2", "twenty": "20", "hundred": "100"}
+IN_WORDS |= {
+    "zeros": "0",
+    "ones": "1",
+    "half": "2",
+    "double": "2",
+    "doubles": "2",
+    "twenty": "20",
+    "hundred": "100",
+}
 
 
 @dataclass
