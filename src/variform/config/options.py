@@ -24,6 +24,7 @@ NAMES = frozenset(
             "draw",
             "draws",
             "embedding",
+            "film",
             "given",
             "held_out",
             "host",

@@ -177,6 +177,7 @@ def train(
     progress: bool | ProgressStyle = True,
     on_step: Callbacks = None,
     on_epoch: Callbacks = None,
+    film: bool = False,
     **options: Any,
 ) -> Run:
     """Train a VAE on rows, evaluate it on those held out, draw and report: what `variform train` does, from Python.
@@ -198,6 +199,7 @@ def train(
         on_step, on_epoch: Called after each step and each epoch, one function of a `Moment` or several: its numbers by
             name, and `.step`, `.epoch` and `.vae`. To end the training one raises `StopTraining`; see
             `training.callbacks`.
+        film: Keep frames of the latent space while it comes to be, for `variform draw --film`.
         **options: Fields of `DataConfig`, `ModelConfig`, `TrainConfig` and `EvaluationConfig`, by their names;
             `encoder` and `decoder` may also be the class or function itself, if it is in a file.
 
@@ -249,6 +251,7 @@ is none. Did you mean `latent_dim`?
         rows=rows,
         on_step=on_step,
         on_epoch=on_epoch,
+        film=film,
     )
     return _opened(run)
 

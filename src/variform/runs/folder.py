@@ -13,6 +13,7 @@ Its files::
     axes.json             of a training that started from another model: how far codes moved
     figures/*.png, report.html, explorer.html
     figures/architecture.svg    the networks, where `draw` was asked for them
+    film.safetensors      frames of the training, where they were asked for; film.html and figures/film.gif show them
     live.html             how the training goes while it goes; at the end it leads to the report
     sampler-*.safetensors, samplers.json  laws fitted over z after the training, and what each of them is good for
 """
@@ -84,6 +85,9 @@ RESULTS = (
     "live.html",
     *(f"figures/{name}.png" for name in FIGURES),
     "figures/architecture.svg",
+    "figures/film.gif",
+    "film.html",
+    "film.safetensors",
     *FILES,
 )
 """What `train` with `overwrite` sets aside first: else a run that is killed early would show another one's results."""

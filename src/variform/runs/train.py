@@ -27,6 +27,7 @@ from variform.model.own_networks import keep, kept_codes, sources_of
 from variform.model.vae import VAE
 from variform.objectives.build import build_objective
 from variform.runs.explorer import write_explorer
+from variform.runs.film import FILM, Filming
 from variform.runs.folder import (
     OUTPUTS,
     RESULTS,
@@ -49,7 +50,7 @@ from variform.system.files import set_aside, sweep, write_json, write_text
 from variform.system.signals import Stopped
 from variform.system.work import threads_again
 from variform.training import parts
-from variform.training.callbacks import Callbacks, each_of
+from variform.training.callbacks import Callback, Callbacks, each_of
 from variform.training.checkpoints import taking
 from variform.training.device import find_device, machine, threads_of
 from variform.training.fit import NonFiniteError, fit
@@ -70,6 +71,7 @@ def train_run(
     rows: OwnRows | None = None,
     on_step: Callbacks = None,
     on_epoch: Callbacks = None,
+    film: bool = False,
 ) -> Run:
     """Read, build, fit, evaluate, draw and report, into a new folder.
 
@@ -87,16 +89,22 @@ def train_run(
         tell: Takes each sentence on what was guessed of the data and what was chosen, before the first step.
         rows: The data, where they are in memory: the run keeps them in its folder.
         on_step, on_epoch: Called after each step and each epoch, as by `fit`.
+        film: Keep frames of the latent space while it comes to be, in film.safetensors, for `film_of`.
 
     Raises:
         HeldError: when another process writes into the folder.
         ValueError, OSError: for data, options or folders that do not fit; nothing is written then.
     """
+    if film and config.train.sharded:
+        raise ValueError(
+            "`film` must be left out with `sharded`, where no process has the whole model; got both. Leave one out."
+        )
     watched = {
         "progress": progress,
         "on_step": on_step,
         "on_epoch": on_epoch,
         "pictures": pictures,
+        "film": film,
     }
     with ExitStack() as stack:
         with processes.joined():
@@ -190,6 +198,7 @@ def resume_run(
         "on_step": on_step,
         "on_epoch": on_epoch,
         "pictures": pictures,
+        "film": (folder / FILM).is_file(),  # a film that was begun goes on
     }
     with ExitStack() as stack:
         with processes.joined():
@@ -283,6 +292,7 @@ def _config_text(config: RunConfig, was_chosen: str) -> str:
 def _fit(
     config: RunConfig, folder: Path, splits: Splits, vae: VAE, was_chosen: str, *,
     resume: bool, progress: bool | ProgressStyle, on_step: Callbacks, on_epoch: Callbacks, pictures: bool,
+    film: bool = False,
 ) -> History:  # fmt: skip
     """Train the model of a run, by all processes that there are; live.html is one of its pictures."""
     objective = build_objective(vae, config.train, rows=len(splits.train))
@@ -306,6 +316,11 @@ def _fit(
         given["start"] = identity(open_start(config.start).vae)
     watch = Watch(folder, config, splits.valid, total_steps(config.train, len(splits.train)))
     is_shown = pictures and processes.rank() == 0
+    calls: list[Callback] = [*each_of(on_epoch), *([watch] if pictures else [])]
+    if film and processes.rank() == 0:
+        filming = Filming(folder, config, splits.train)
+        filming.begin(vae, resume=resume)
+        calls.insert(0, filming)  # a callback of the user's own may end the training
     try:
         with processes.joined(), watch.watching() if is_shown else nullcontext():
             return fit(
@@ -318,7 +333,7 @@ def _fit(
                 identity=json.dumps(given, sort_keys=True),
                 progress=progress,
                 on_step=on_step,
-                on_epoch=[*each_of(on_epoch), watch] if pictures else on_epoch,
+                on_epoch=calls,
             )
     except NonFiniteError:
         if processes.rank() == 0:

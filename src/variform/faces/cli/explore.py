@@ -140,21 +140,29 @@ def draw(
     /,
     *,
     architecture: Annotated[bool, Flag] = False,
+    film: Annotated[bool, Flag] = False,
     out: Annotated[Path | None, Option] = None,
 ) -> None:
     """Draw a run's pictures again: reconstructions, samples, manifold, latent map, traversals, interpolation.
 
     With --architecture its networks instead, layer by layer with shapes and weights, from x to q(z|x), z, p(x|z) and x.
+    With --film how its latent space came to be: a page to play and look through, and a GIF.
 
-    Examples: `variform draw runs/demo`, `variform draw runs/demo --architecture`
+    Examples: `variform draw runs/demo`, `variform draw runs/demo --architecture`, `variform draw runs/digits --film`
 
     Args:
         run: Folder of a run, whose pictures go to its figures/; with --architecture also a model file alone.
         architecture: Draw the networks, as read from the model itself: a .svg file in the colours of who reads it.
+        film: Draw the frames that `variform train --film` kept: film.html in the run's folder and film.gif in its
+            figures/, which are written anew.
         out: A new .svg file for the networks; by default architecture.svg in the run's figures/, which is written anew,
             or a new one beside a model file.
     """
     require_there(run)
+    if film and architecture:
+        raise ValueError(
+            "`film` must come without `architecture`; got both. Ask for one at a time."
+        )
     if architecture:
         _draw_architecture(run, out)
         return
@@ -162,6 +170,9 @@ def draw(
         raise ValueError(
             f"`out` goes with `architecture`; got {out} without it. Leave it out: the pictures go to the run's folder."
         )
+    if film:
+        _draw_film(run)
+        return
     from variform.runs.pictures import draw_pictures
     from variform.runs.records import history
 
@@ -187,5 +198,24 @@ def _draw_architecture(run: Path, out: Path | None) -> None:
     if is_new:
         require_new(path)
     with writing_into(run, out):
-        plot_architecture(open_run(run)).save(path, new=is_new)
+        scheme = plot_architecture(open_run(run))
+        if not is_new:
+            path.parent.mkdir(exist_ok=True)
+        scheme.save(path, new=is_new)
     say(f"The networks: {path}")
+
+
+def _draw_film(run: Path) -> None:
+    """Write the film of a run."""
+    from variform.pages.film import write_film
+    from variform.runs.film import film_of
+    from variform.runs.folder import open_run, schema_of
+
+    with writing_into(run):
+        opened = open_run(run)
+        paths = opened.folder / "figures" / "film.gif", opened.folder / "film.html"
+        paths[0].parent.mkdir(exist_ok=True)
+        film = film_of(opened.folder, opened.vae, schema_of(opened.vae).source)
+        sizes = write_film(film, *paths)
+    for path, size in zip(paths, sizes, strict=True):
+        say(f"{len(film.epochs)} frames, {size / 1e6:.1f} MB: {path}")

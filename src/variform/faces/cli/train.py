@@ -82,6 +82,7 @@ def train(
     quiet: Annotated[bool, Flag] = False,
     track: Annotated[tuple[Tracker, ...], Option] = (),
     callback: Annotated[tuple[str, ...], Option] = (),
+    film: Annotated[bool, Flag] = False,
     data: DataOptions = DataConfig(),
     model: ModelOptions = ModelConfig(),
     train: TrainOptions = TrainConfig(),
@@ -114,6 +115,8 @@ def train(
         track: Also tell these of every epoch, separated by commas; TensorBoard's files go into the run's folder.
         callback: Call code of your own, FILE.py:NAME: a function after each epoch, or what has `on_epoch`, `on_step` or
             both. It may end the training by raising variform.StopTraining. Give the option again for more.
+        film: Keep frames of the latent space while it comes to be, at most 40, for `variform draw RUN --film`. A run
+            that is resumed goes on with its film.
     """
     if resume is not None:
         from variform.runs.train import resume_run
@@ -125,6 +128,7 @@ def train(
             or overwrite
             or start
             or bookmarks
+            or film
             or (data, model, train)
             != (DataConfig(), ModelConfig(), TrainConfig(epochs=train.epochs))
         ):
@@ -162,7 +166,7 @@ def train(
     )
     folder = out or default_folder(source)
     options = {"overwrite": overwrite, "json": json, "progress": progress, "quiet": quiet}
-    _train(whole, folder, track=track, callback=callback, **options)
+    _train(whole, folder, track=track, callback=callback, film=film, **options)
 
 
 def latent_dim(
@@ -276,6 +280,7 @@ def _train(
     config: RunConfig, folder: Path, *,
     overwrite: bool, json: bool = False, progress: ProgressStyle = "auto", quiet: bool = False,
     track: tuple[Tracker, ...] = (), callback: tuple[str, ...] = (),
+    film: bool = False,
 ) -> None:  # fmt: skip
     _require_source(config.source)
     # A folder that torchrun's processes filled before it restarted them is theirs.
@@ -288,6 +293,7 @@ def _train(
     style = "none" if quiet else progress
     tell = None if quiet else say_aside
     options: dict[str, Any] = {"overwrite": overwrite, "progress": style, "tell": tell}
+    options["film"] = film
     run = train_run(config, folder, **options, **callbacks)
     report_on(run, json, quiet=quiet)
 
