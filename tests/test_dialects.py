@@ -150,11 +150,15 @@ DIALECTS = {
 }
 
 
+# Before its third version, pandas read the last digit of a number exactly only where it was asked to.
+EXACT = {} if pd.__version__ >= "3" else {"float_precision": "round_trip"}
+
+
 @pytest.mark.parametrize("name", DIALECTS)
 def test_a_dialect_is_read_as_pandas_reads_it(name, tmp_path):
     file, content, theirs, ours = DIALECTS[name]
     path = put(tmp_path, file, content)
-    expected = pd.read_csv(path, **theirs)
+    expected = pd.read_csv(path, **EXACT, **theirs)
     assert_same(read_source(path, DataConfig(cells="mixed", **ours)), expected)
 
 

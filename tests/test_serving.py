@@ -10,7 +10,7 @@ import sys
 import types
 from unittest import mock
 
-import httpx
+import httpx2
 import models
 import numpy as np
 import pytest
@@ -202,9 +202,9 @@ def server(tmp_path):
 
 def test_a_real_server_answers_refuses_and_stops(server, tmp_path):
     url = server.stdout.readline().strip()
-    assert "connect-src 'self'" in httpx.get(url).text.replace("&#39;", "'")
+    assert "connect-src 'self'" in httpx2.get(url).text.replace("&#39;", "'")
     body = np.zeros((2, 3), "<f4").tobytes()
-    answer = httpx.post(url + "decode", content=body, headers=BINARY)
+    answer = httpx2.post(url + "decode", content=body, headers=BINARY)
     assert len(answer.content) == 2 * 64 * 4 and "server" not in answer.headers
     port = int(url.rsplit(":", 1)[1].strip("/"))
     assert _raw(port, b"GET /../../etc/passwd HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n").startswith(
@@ -271,10 +271,10 @@ def test_half_open_connections_keep_nobody_out(server):
             )
             held[-1].sendall(sent[number % len(sent)])
         for _ in range(5):
-            assert httpx.get(url, timeout=60).status_code == 200
+            assert httpx2.get(url, timeout=60).status_code == 200
             body = np.zeros((1, 3), "<f4").tobytes()
             assert (
-                httpx.post(url + "decode", content=body, headers=BINARY, timeout=60).status_code
+                httpx2.post(url + "decode", content=body, headers=BINARY, timeout=60).status_code
                 == 200
             )
         for connection in held[: serving._MOST_CONNECTIONS]:

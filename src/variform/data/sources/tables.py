@@ -36,6 +36,8 @@ PARQUET, ARROW, JSON_LINES = (
 ENDINGS = (*TEXT, *WORKBOOKS, *PARQUET, *ARROW, *JSON_LINES)
 """What the names of files of tables end in, in small letters."""
 
+_ENUM_OF_POLARS = b"_PL_ENUM_VALUES"
+
 
 def read_table(path: Path, config: DataConfig) -> Source:
     """The rows of a file whose columns have names, and what stands beside them."""
@@ -85,9 +87,9 @@ def table_of(path: str | os.PathLike[str], config: DataConfig, known: Sequence[s
 def frame_from(table: pa.Table, name: str) -> Frame:
     """A table in memory, of any library that gives its columns to Arrow."""
     orders = {
-        head: order
-        for head, column in zip(table.column_names, table.columns, strict=True)
-        if (order := _order(column, head, name))
+        field.name: order
+        for field, column in zip(table.schema, table.columns, strict=True)
+        if (order := _order(column, field, name))
     }
     cells = []
     for head, column in zip(table.column_names, table.columns, strict=True):
@@ -105,15 +107,20 @@ def frame_from(table: pa.Table, name: str) -> Frame:
     return _without_row_numbers(frame)
 
 
-def _order(column: Column, head: str, name: str) -> tuple[str, ...]:
+def _order(column: Column, field: pa.Field, name: str) -> tuple[str, ...]:
     """The levels of a column whose type has an order, the lowest first; () of others."""
-    if not pa.types.is_dictionary(column.type) or not column.type.ordered:
+    if not pa.types.is_dictionary(field.type) or not _has_order(field):
         return ()
     pieces = column.unify_dictionaries().chunks
     if not pieces:
         return ()
-    levels = _plain(pa.chunked_array([pieces[0].dictionary]), head, name)
+    levels = _plain(pa.chunked_array([pieces[0].dictionary]), field.name, name)
     return tuple(as_texts(levels).to_pylist())
+
+
+def _has_order(field: pa.Field) -> bool:
+    """Whether levels are ordered by their type, or were an Enum of polars, which before 2.0 says so beside the type."""
+    return field.type.ordered or any(key.startswith(_ENUM_OF_POLARS) for key in field.metadata or ())
 
 
 def _parquet(path: Path, config: DataConfig) -> Frame:
