@@ -76,11 +76,12 @@ def best(told):
 
 
 def test_gp_needs_a_tenth_of_the_evaluations_that_random_needs():
-    """On the function of Branin."""
-    told = spent("gp", BRANIN, of_branin, 20, first=6, batch=2)
-    assert best(told) < np.median(
-        [best(spent("random", BRANIN, of_branin, 200, batch=200, seed=seed)) for seed in range(9)]
-    )
+    """On the function of Branin: the medians over seeds, of which one or another is unlucky."""
+    found = [
+        best(spent("gp", BRANIN, of_branin, 20, first=6, batch=2, seed=seed)) for seed in range(5)
+    ]
+    by_random = [best(spent("random", BRANIN, of_branin, 200, batch=200, seed=s)) for s in range(9)]
+    assert np.median(found) < np.median(by_random)
 
 
 def test_cma_comes_within_two_percent_of_branin():
