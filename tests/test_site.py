@@ -235,7 +235,7 @@ def test_axe_finds_nothing_on_the_site(site, chromium, scheme, width):
         "docs/formulas",
         "docs/reference/objectives",
         "search",
-        "ko/glossary",
+        "ko/lecture",
         "ko/search",
     ):
         chromium.page.goto((site / f"{name}.html").as_uri())

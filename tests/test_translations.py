@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from dataclasses import dataclass, field
+from urllib.parse import unquote
 
 import pytest
 from test_documentation import DOCS, ROOT, anchors, name, read
@@ -24,6 +25,7 @@ WORDS = (
 )
 IN_WORDS = {word: str(at) for line in WORDS for at, word in enumerate(line.split(), 1)}
 IN_WORDS |= {
+    "zero": "0",
     "zeros": "0",
     "ones": "1",
     "half": "2",
@@ -69,7 +71,7 @@ def goal_of(link, page, language):
     """What a link leads to, in words that are the same for both pages of a pair; None between the two of them."""
     if re.match(r"[a-z]+:", link):
         return link
-    file, _, anchor = link.partition("#")
+    file, _, anchor = unquote(link).partition("#")
     there = (page.parent / file).resolve() if file else page
     is_translation = there in TRANSLATIONS
     original = original_of(there) if is_translation else there
@@ -77,8 +79,9 @@ def goal_of(link, page, language):
     if original == own and there != page:
         return None
     is_translated = (language, original) in TRANSLATED
-    if is_translated and anchor:
-        anchor = f"heading {anchors(there).index(anchor) + 1}"
+    headings = anchors(there) if is_translated else []
+    if anchor in headings:
+        anchor = f"heading {headings.index(anchor) + 1}"
     in_english = page in TRANSLATIONS and is_translated and not is_translation
     return f"{name(original)}#{anchor}" + " in English, which is translated" * in_english
 
@@ -98,7 +101,7 @@ def sections_of(page, text, language):
             section.code.append((token.info, COMMENT.sub("#", token.content)))
             section.prose += " ".join(COMMENT.findall(token.content)) + "\n"
         if token.type == "math_block":
-            section.formulas[token.content.strip()] += 1
+            section.formulas[" ".join(token.content.split())] += 1
         for part in token.children or []:
             if part.type in ("text", "image"):
                 section.prose += part.content
@@ -107,7 +110,7 @@ def sections_of(page, text, language):
             if part.type == "code_inline":
                 section.spans[part.content] += 1
             if part.type.startswith("math"):
-                section.formulas[part.content] += 1
+                section.formulas[" ".join(part.content.split())] += 1
             link = part.attrs.get("href", part.attrs.get("src"))
             goal = link and goal_of(link, page, language)
             if goal:

@@ -120,7 +120,9 @@ def _order(column: Column, field: pa.Field, name: str) -> tuple[str, ...]:
 
 def _has_order(field: pa.Field) -> bool:
     """Whether levels are ordered by their type, or were an Enum of polars, which before 2.0 says so beside the type."""
-    return field.type.ordered or any(key.startswith(_ENUM_OF_POLARS) for key in field.metadata or ())
+    return field.type.ordered or any(
+        key.startswith(_ENUM_OF_POLARS) for key in field.metadata or ()
+    )
 
 
 def _parquet(path: Path, config: DataConfig) -> Frame:
