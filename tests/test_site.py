@@ -147,6 +147,19 @@ def test_the_site_begins_in_the_language_of_the_browser(site, chromium, locale, 
     chromium.page.wait_for_url((site / start / "index.html").as_uri())
 
 
+@pytest.mark.long
+def test_the_lecture_leads_to_the_lines_of_its_formulas(site):
+    text = (DOCS / "lecture.md").read_text()
+    tags = re.findall(r"\[`([a-z-]+)`\]\(\.\./(src/\S+\.py)\) \|$", text, re.MULTILINE)
+    links = Page(site / "docs" / "lecture.html").links
+    for tag, path in tags:
+        lines = (ROOT / path).read_text().splitlines()
+        marks = f"# eq: {tag}$|^def {tag}\\("
+        (line,) = [number for number, line in enumerate(lines, 1) if re.search(marks, line)]
+        assert f"../source/{path}.html#line-{line}" in links
+    assert len(tags) > 12
+
+
 def on_pages(*names: str) -> str:
     return "".join((DOCS / "reference" / f"{name}.md").read_text() for name in names)
 

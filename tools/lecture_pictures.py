@@ -37,7 +37,7 @@ PAGE = ROOT / "docs" / "lecture.md"
 FOLDER = ROOT / "docs" / "images" / "lecture"
 STEP = re.compile(r"^## (\d+)\. ", re.MULTILINE)
 BLOCK = re.compile(r"^```pycon\n(.*?)^```", re.MULTILINE | re.DOTALL)
-WIDTH, HEIGHT = 7.2, 3.1  # inches: the width of the page's column
+WIDTH, HEIGHT = 5.6, 2.8  # inches: no more, so that words can be read on a phone
 GREEN, PINK = PALETTE[2], PALETTE[6]
 GREYS = 0.0, 16.0  # the values of a digit's pixels
 SHOWN = 8  # digits in a row
@@ -107,7 +107,7 @@ def parabola(names: Names) -> Figure:
     needed = {law: round(names["draws_for_one_percent"](names[law])) for law in ("prior", "q")}
     say(line, f"prior p(z):\n{needed['prior']:,} draws", -1.55, 0.62, color=INK)
     say(line, f"q(z|x):\n{needed['q']} draws", 0.86, 3.6, color=ORANGE)
-    say(line, "posterior\np(z|x)", -0.05, 3.6, color=BLUE)
+    say(line, "posterior\np(z|x)", -0.4, 3.6, color=BLUE)
     line.set_xlabel("z")
     return figure
 
@@ -157,28 +157,22 @@ def divergence(names: Names) -> Figure:
     tangent.plot(t, t - 1, color=GREY)
     tangent.plot(t, np.log(t), color=BLUE)
     tangent.plot(1, 0, "o", color=INK)
-    say(tangent, "t \N{MINUS SIGN} 1", 2.1, 1.5, color=GREY)
+    say(tangent, "t \N{MINUS SIGN} 1", 1.8, 1.5, color=GREY)
     say(tangent, "log t", 2.1, 0.25, color=BLUE)
     tangent.set_xlabel("t = p(z) / q(z)")
 
     stds = torch.logspace(-1.3, 0.4, 60)
     mean, std = torch.meshgrid(torch.linspace(-2, 2, 60), stds, indexing="xy")
     values = names["kl_standard"](mean, 2 * std.log())
-    levels = [0.1, 0.5, 1, 1.5, 2, 3]
+    levels = [0.1, 0.5, 1, 1.5, 3]
     lines = plane.contour(mean, std, values, levels=levels, colors=BLUE, linewidths=1)
     plane.clabel(lines, fontsize=7.5)
     plane.plot(0, 1, "o", color=INK)
     q = names["q"]
     plane.plot(q.mean.item(), q.stddev.item(), "o", color=ORANGE)
     price = names["kl"](q, names["prior"]).item()
-    say(
-        plane,
-        f"q: {price:.4f}",
-        q.mean.item() - 0.1,
-        q.stddev.item() * 0.95,
-        color=ORANGE,
-        ha="right",
-    )
+    look = {"color": ORANGE, "ha": "center"}
+    say(plane, f"q: {price:.4f}", q.mean.item(), q.stddev.item() * 1.35, **look)
     plane.set_yscale("log")
     plane.set_yticks([0.1, 0.2, 0.5, 1, 2], ["0.1", "0.2", "0.5", "1", "2"])
     plane.minorticks_off()
@@ -196,7 +190,7 @@ def errors(names: Names) -> Figure:
     for pixel, colour in ((0.0, BLUE), (1.0, ORANGE)):
         cost = -names["Bernoulli"](y.logit()[:, None]).log_prob(torch.tensor([pixel]))
         bernoulli.plot(y, cost, color=colour)
-    say(bernoulli, "x = 0", 0.78, 2.6, color=BLUE)
+    say(bernoulli, "x = 0", 0.68, 2.6, color=BLUE)
     say(bernoulli, "x = 1", 0.12, 2.6, color=ORANGE)
     bernoulli.set_ylabel("\N{MINUS SIGN}log p(x|z), nats")
     for std, colour, across in ((1.0, BLUE, 0.4), (0.25, ORANGE, 0.74), (0.125, GREEN, 0.2)):
