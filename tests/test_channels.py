@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from pages import contents_of
 from PIL import Image
 
 from variform import DataConfig, load, read
@@ -132,7 +133,7 @@ def test_a_run_rebuilds_every_channel_and_is_handed_over(maps, tmp_path, capsys)
         assert cli.run(["export", str(maps / "run"), "--to", form, "--out", out]) == 0  # compares
     assert (maps / "run" / "report.html").is_file()
     page = (maps / "run" / "explorer.html").read_text()
-    assert '"shape": [5, 16, 12]' in page or '"shape":[5,16,12]' in page
+    assert contents_of(page)["event"]["shape"] == [5, 16, 12]
 
 
 def test_pictures_of_channels_are_of_false_colours_and_said_so(maps, tmp_path, capsys):

@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pages
 import pytest
 from PIL import Image
 
@@ -397,11 +398,13 @@ def test_explore_writes_the_page_of_the_run_or_of_other_rows(workspace, capsys, 
     assert (workspace / "a table" / "explorer.html").read_bytes() == before
     write_designs(workspace / "designs.csv", seed=1)
     assert cli.run(["explore", "a table", "--data", "designs.csv", "--out", "other.html"]) == 0
-    pages = [(workspace / name).read_text() for name in ("a table/explorer.html", "other.html")]
-    totals = [re.search(r'"total": (\d+)', page) for page in pages]
-    assert [match and match[1] for match in totals] == ["300", "300"] and pages[0] != pages[1]
+    texts = [(workspace / name).read_text() for name in ("a table/explorer.html", "other.html")]
+    shown = [pages.json_of(text) for text in texts]
+    totals = [re.search(r'"total": (\d+)', page) for page in shown]
+    assert [match and match[1] for match in totals] == ["300", "300"] and shown[0] != shown[1]
     assert all(
-        str(workspace.parent) not in page and str(Path.home()) + "/" not in page for page in pages
+        str(workspace.parent) not in page and str(Path.home()) + "/" not in page
+        for page in texts + shown
     )
     assert 'href="explorer.html"' in (workspace / "a table" / "report.html").read_text()
     monkeypatch.setattr("variform.runs.explorer.MOST_EMBEDDED", 10)

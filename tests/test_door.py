@@ -20,6 +20,7 @@ import sklearn.decomposition
 import sklearn.neural_network
 import torch
 import torch.utils.data
+from pages import json_of
 from rich.console import Console
 
 from variform import DataConfig, ModelConfig, RunConfig, TrainConfig, read
@@ -446,16 +447,16 @@ def test_the_page_of_a_model_file_has_draws_of_the_model_and_says_so(trained, mo
     monkeypatch.chdir(trained)
     for name in ("table", "digits"):
         assert cli.run(["explore", f"{name}/file/model.safetensors"]) == 0
-        html = Path(name, "file", "model.html").read_text()
+        html = json_of(Path(name, "file", "model.html").read_text())
         assert "1,000 draws of the model, 2 latent dimensions" in html
         assert "made of model.safetensors alone, without the data of its training" in html
     assert cli.run(["explore", "table/file/model.safetensors"]) == 2
     assert "model.html exists" in capsys.readouterr().err
     served = served_page(open_run("table/file/model.safetensors"))
-    assert "1,000 draws of the model" in served.html
+    assert "1,000 draws of the model" in json_of(served.html)
     words = "explore table/file/model.safetensors --data rows.csv --out rows.html"
     assert cli.run(words.split()) == 0
-    assert "the rows of rows.csv" in Path("rows.html").read_text()
+    assert "the rows of rows.csv" in json_of(Path("rows.html").read_text())
 
 
 def test_drawn_rows_are_decoded_draws_of_the_prior_under_every_condition(trained):

@@ -2,14 +2,17 @@
 
 import base64
 import csv
+import hashlib
 import io
 import json
 import re
+from importlib import resources
 
 import models
 import numpy as np
 import pytest
 import torch
+from pages import contents_of
 from PIL import Image
 from scipy.spatial import KDTree
 
@@ -20,6 +23,7 @@ from variform.pages.explorer.contents import Law, event, gather
 from variform.pages.explorer.page import Page, render
 from variform.pages.explorer.payload import decoder_payload
 
+SCRIPT = resources.files("variform.pages") / "script"
 VIEWS = ["map", "sliders", "morph", "grid", "samples", "rebuilt", "numbers"]
 HOSTILE = "</script><script>window.hacked = 1</script>"
 FOCUSED = """(() => {
@@ -124,11 +128,8 @@ def test_nothing_in_the_page_can_end_its_data_or_load_anything():
     vae = build_vae(ModelConfig(latent_dim=2, hidden=(8,), likelihood="gaussian"), splits.schema)
     text = page_of(vae, splits).html
     assert HOSTILE not in text and HTML_NAME not in text
-    assert text.count("<script") == text.count("</script>") == 2
-    data = json.loads(
-        re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.DOTALL)[1]
-    )
-    assert HOSTILE in data["contents"]["rows"]["columns"][0]["categories"]
+    assert text.count("<script") == text.count("</script>") == 4
+    assert HOSTILE in contents_of(text)["rows"]["columns"][0]["categories"]
     policy = re.search(r'Content-Security-Policy" content="([^"]*)"', text)[1]
     assert (
         "default-src 'none'" in policy
@@ -136,7 +137,14 @@ def test_nothing_in_the_page_can_end_its_data_or_load_anything():
         and "'unsafe-eval'" not in policy
     )
     assert not re.search(r"""(?:src|href)=["'](?!#|data:)""", text.split('id="data"')[0])
-    assert "innerHTML" not in text.split("</script>")[-2]
+    scripts = [
+        SCRIPT.joinpath(name).read_text(encoding="utf-8") for name in ("bundle.js", "loader.js")
+    ]
+    assert not [script for script in scripts if "innerHTML" in script]
+    hashes = re.search(r"script-src ([^;]*);", policy)[1].split()
+    digests = [hashlib.sha256(script.encode()).digest() for script in scripts]
+    allowed = [f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests]
+    assert sorted(hashes) == sorted([*allowed, "'wasm-unsafe-eval'"])
 
 
 def test_the_rows_of_a_page_are_a_seeded_draw_and_hold_the_worst_reconstructions():

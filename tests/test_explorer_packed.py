@@ -1,42 +1,48 @@
-"""A page whose decoder is compressed decodes what torch decodes, and says where a browser cannot unpack it."""
+"""What a page holds compressed: its script, and a decoder that decodes what torch decodes; and how large it is."""
 
-import base64
-import gzip
-import json
-import re
+import zlib
 
 import models
 import numpy as np
 import pytest
 import torch
 from browsers import Chromium
+from pages import DIGITS, unpacked
 from test_explorer import page_of
 
 from variform import ModelConfig, build_vae, read
 from variform.evaluation import exploration
-from variform.pages.explorer import page as page_module
-from variform.pages.explorer.payload import decoder_payload
+from variform.pages.explorer.packing import as_text, packed
 
 POINTS = np.random.default_rng(2).normal(size=(5, 3)).astype(np.float32)
 
 
 @pytest.fixture(scope="module")
-def packed(tmp_path_factory):
-    """The path of a page with compressed weights, and its model."""
+def page(tmp_path_factory):
+    """The path of a page of convolutional layers, and its model."""
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
     folder = tmp_path_factory.mktemp("packed")
     data = models.data_of("conv", folder)
     vae = models.model_of("conv", data)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(page_module, "_WORTH_IT", 0)
-        page_of(vae, data).save(folder / "page.html")
+    page_of(vae, data).save(folder / "page.html")
     torch.set_default_dtype(before)
     return folder / "page.html", vae
 
 
-def test_both_browsers_unpack_it(browser, packed):
-    path, vae = packed
+@pytest.mark.parametrize("length", [*range(30), 106_500])
+def test_text_holds_every_byte_and_nothing_that_html_reads(length):
+    content = np.random.default_rng(length).bytes(length)
+    if length < 1000:
+        assert unpacked(as_text(content)) == content
+        assert len(as_text(content)) == -(-16 * length // 13)
+    text = packed(content, zlib.Z_HUFFMAN_ONLY)
+    assert not set(text) - set(DIGITS) and len(text) < 16 / 13 * length + 100
+    assert zlib.decompress(unpacked(text)) == content
+
+
+def test_both_browsers_unpack_it(browser, page):
+    path, vae = page
     browser.open(path)
     found = browser.run(
         f"variform.ready.then((app) => [...app.decoder.decode(new Float32Array({POINTS.ravel().tolist()}))])"
@@ -46,25 +52,25 @@ def test_both_browsers_unpack_it(browser, packed):
     assert browser.errors == []
 
 
-def test_what_is_packed_is_the_weights_byte_by_byte(packed):
-    path, vae = packed
-    text = path.read_text(encoding="utf-8")
-    decoder = json.loads(re.search(r'id="data">(.*?)</script>', text, re.DOTALL)[1])["decoder"]
-    planes = np.frombuffer(gzip.decompress(base64.b64decode(decoder["packed"])), np.uint8)
-    start = decoder["apart"]
-    pairs = np.stack(np.split(planes[start:], 2), 1).ravel()
-    weights = base64.b64decode(decoder_payload(vae)["weights"])
-    assert np.concatenate([planes[:start], pairs]).tobytes() == weights
-    assert "weights" not in decoder
+@pytest.mark.parametrize("name", ["script", "weights"])
+def test_what_was_changed_on_its_way_is_told_and_not_run(browser, page, tmp_path, name):
+    """A script of another hash, and weights whose checksum is wrong."""
+    text = page[0].read_text(encoding="utf-8")
+    place = text.index(f'id="{name}"') + 2000
+    other = "a" if text[place] != "a" else "b"
+    (tmp_path / "page.html").write_text(text[:place] + other + text[place + 1 :], encoding="utf-8")
+    browser.open(tmp_path / "page.html", ready="variform.ready.catch(() => null)")
+    words = browser.run("document.querySelector('[role=alert]').textContent")
+    assert words.startswith("The explorer could not start")
 
 
-def test_an_old_browser_is_told_which_ones_can(packed, tmp_path):
+def test_an_old_browser_is_told_which_ones_can(page, tmp_path):
     window = Chromium(tmp_path)
     window.page.add_init_script("delete globalThis.DecompressionStream")
-    window.page.goto(packed[0].as_uri())
+    window.page.goto(page[0].as_uri())
     words = window.page.get_by_role("alert").inner_text()
     window.close()
-    assert "too old to unpack the decoder" in words and "Firefox 113" in words
+    assert "too old to unpack it" in words and "Firefox 113" in words
 
 
 def test_a_page_of_images_of_28_by_28_is_under_a_megabyte_and_a_half():

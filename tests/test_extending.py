@@ -13,6 +13,7 @@ from pathlib import Path
 import browsers
 import numpy as np
 import pytest
+from pages import json_of
 from safetensors.numpy import load_file
 from scipy import stats
 
@@ -167,7 +168,7 @@ def test_it_leaves_torch_and_has_a_page(workspace):
         "prior.onnx",  # and no score, whose steps the example does not state
     }
     for file in (workspace / "laplace.html", workspace / "laplace" / "explorer.html"):
-        assert "laplace" in file.read_text(encoding="utf-8")
+        assert "laplace" in json_of(file.read_text(encoding="utf-8"))
 
 
 def test_the_sampler_has_the_moments_of_the_rows_and_draws(workspace):
@@ -180,7 +181,8 @@ def test_the_sampler_has_the_moments_of_the_rows_and_draws(workspace):
     scale = weights["scale_tril"][0].astype(float)
     np.testing.assert_allclose(scale @ scale.T, np.cov(z.T), rtol=1e-5, atol=1e-7)
     assert np.load(workspace / "new.npy").shape == (5, 1, 8, 8)
-    assert "the fitted Gaussian" in (workspace / "gaussian.html").read_text(encoding="utf-8")
+    page = (workspace / "gaussian.html").read_text(encoding="utf-8")
+    assert "the fitted Gaussian" in json_of(page)
 
 
 def test_the_option_makes_weights_smaller_and_is_in_what_a_run_says_of_itself(workspace):

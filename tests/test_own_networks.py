@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from pages import json_of
 from torch import nn
 
 import variform
@@ -582,7 +583,7 @@ def test_what_applies_layers_one_after_another_leaves_torch(tmp_path):
     means, stds = model.encode(x, std=True)
     ours = reader.encode(written, x)
     assert np.allclose(ours[0], means, atol=1e-5) and np.allclose(ours[1], stds, atol=1e-5)
-    assert '"steps"' in explore(vae).html
+    assert '"steps"' in json_of(explore(vae).html)
 
 
 @pytest.mark.parametrize(
@@ -647,5 +648,5 @@ def test_what_asks_a_model_takes_a_vae_a_model_or_a_run(run, tmp_path):
         save(each, tmp_path / f"{number}.safetensors")
     pages = [explore(run.vae).html, run.model.explore().html]
     assert pages[0] == pages[1]
-    assert "made of the model in memory alone" in pages[0]
+    assert "made of the model in memory alone" in json_of(pages[0])
     assert explore(run).html != pages[0]

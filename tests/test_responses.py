@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from pages import contents_of
 from PIL import Image
 
 from variform import DataConfig, ModelConfig, RunConfig, build_vae, evaluate, explore, read
@@ -229,11 +230,6 @@ def test_a_run_whose_responses_changed_says_so_and_goes_on(run, tmp_path, capsys
 
 
 # --- where they are shown ---------------------------------------------------------------------------------------------
-
-
-def contents_of(page):
-    data = re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)
-    return json.loads(data[1])["contents"]
 
 
 def column_of(contents, name):

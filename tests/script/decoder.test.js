@@ -154,10 +154,11 @@ test("a normalised code has mean 0 and variance 1, then scale and shift", () => 
   near(decoded(payloadOf(4, [4], steps, arrays), [1, 2, 3, 4]), [-1.5 * unit, -0.5 * unit, 0.5 * unit, 3 * unit + 5]);
 });
 
-test("half precision is read exactly", () => {
-  const bits = Uint16Array.of(0x3c00, 0xc000, 0x0001, 0x7bff, 0x3555); // 1, -2, the least, the greatest, about 1/3
+test("half precision is read exactly, from all low bytes and then all high ones", () => {
+  const halves = [0x3c00, 0xc000, 0x0001, 0x7bff, 0x3555]; // 1, -2, the least, the greatest, about 1/3
+  const bytes = Uint8Array.from([...halves.map((half) => half & 255), ...halves.map((half) => half >> 8)]);
   const arrays = { b: { shape: [5], type: "f16", start: 0 } };
-  const payload = { latentDim: 5, contextDim: 0, eventShape: [5], arrays, weights: base64(bits) };
+  const payload = { latentDim: 5, contextDim: 0, eventShape: [5], arrays, weights: base64(bytes) };
   const found = decoded({ ...payload, steps: [{ op: "add", value: "b" }] }, [0, 0, 0, 0, 0]);
   assert.deepEqual(found, [1, -2, 2 ** -24, 65504, 0.333251953125]);
 });

@@ -1,26 +1,21 @@
 """The explorer page: what `contents` gathered and a decoder, in one HTML file that opens without a server."""
 
 import base64
-import gzip
 import hashlib
 import html
+import zlib
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from jinja2 import Environment, StrictUndefined
 
+from variform.pages.explorer.packing import packed
 from variform.system.extras import needing
 from variform.system.files import to_json, write_text
 
-_WORTH_IT = 200_000  # characters of weights: less is not compressed, so that it opens in the oldest browsers too
 _SCRIPT = resources.files("variform.pages") / "script"
-# What the bundle hands out is its one global name.
-_START = (
-    "variform.ready = variform.start();\nvariform.ready.catch((error) => console.error(error));\n"
-)
 
 
 @dataclass(frozen=True)
@@ -73,7 +68,7 @@ class Page:
 def render(contents: dict[str, Any], decoder: dict[str, Any], *, connect: str = "'none'") -> Page:
     """The page of a run.
 
-    Whatever the contents hold is shown as text: the JSON cannot end its element, and the page puts no data into HTML.
+    Whatever the contents hold is shown as text: packed it cannot end its element, and the script puts none into HTML.
 
     Args:
         contents: What `contents.gather` gives.
@@ -82,57 +77,32 @@ def render(contents: dict[str, Any], decoder: dict[str, Any], *, connect: str = 
 
     Example:
         >>> page = render({"title": "</script>"}, {})
-        >>> page.html.startswith("<!doctype html>"), "</script>" in page.html.split("<script")[1].split(">", 1)[1]
+        >>> page.html.startswith("<!doctype html>"), "&lt;/script&gt;: variform explorer" in page.html
         (True, True)
     """
-    script = _SCRIPT.joinpath("bundle.js").read_text(encoding="utf-8") + _START
-    style = _SCRIPT.joinpath("page.css").read_text(encoding="utf-8")
+    script, loader, style, skeleton = (
+        _SCRIPT.joinpath(name).read_text(encoding="utf-8")
+        for name in ("bundle.js", "loader.js", "page.css", "page.html.j2")
+    )
     environment = Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined
     )
-    template = environment.from_string(_SCRIPT.joinpath("page.html.j2").read_text(encoding="utf-8"))
-    text = template.render(
+    weights = base64.b64decode(decoder.get("weights", ""))
+    rest = {name: value for name, value in decoder.items() if name != "weights"}
+    text = environment.from_string(skeleton).render(
         title=contents["title"],
-        script=script,
+        script=packed(script.encode()),
+        weights=weights and packed(weights, zlib.Z_HUFFMAN_ONLY),
+        loader=loader,
         style=style,
+        loader_hash=_hash(loader),
         script_hash=_hash(script),
         style_hash=_hash(style),
         connect=connect,
-        data=_inert({"contents": contents, "decoder": _compressed(decoder)}),
+        data=packed(to_json({"contents": contents, "decoder": rest}).encode()),
     )
     return Page(text)
 
 
-def _compressed(decoder: dict[str, Any]) -> dict[str, Any]:
-    """A large decoder with its weights compressed, where that is smaller; `unpacked` of script/decoder.js undoes it.
-
-    First bytes and second bytes of float16 stand apart, which compresses better: the second ones hold the exponents.
-    """
-    text = decoder.get("weights", "")
-    if len(text) < _WORTH_IT:
-        return decoder
-    weights = np.frombuffer(base64.b64decode(text), np.uint8)
-    halves = [array["start"] for array in decoder["arrays"].values() if array["type"] == "f16"]
-    start = min(halves, default=len(weights))
-    pairs = weights[start:].reshape(-1, 2)
-    apart = np.concatenate([weights[:start], pairs[:, 0], pairs[:, 1]])
-    packed = base64.b64encode(gzip.compress(apart.tobytes(), 9, mtime=0)).decode("ascii")
-    rest = {name: value for name, value in decoder.items() if name != "weights"}
-    return rest | {"packed": packed, "apart": start}
-
-
 def _hash(text: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")
-
-
-def _inert(values: Any) -> str:
-    """JSON that may stand in a script element: no character of it means anything to HTML or to JavaScript.
-
-    Example:
-        >>> _inert("</script>\N{LINE SEPARATOR}")
-        '"\\\\u003c/script\\\\u003e\\\\u2028"'
-    """
-    text = to_json(values)  # ASCII: separators of lines are escaped
-    for character in "<>&":
-        text = text.replace(character, f"\\u{ord(character):04x}")
-    return text

@@ -116,7 +116,7 @@ def _matrices(steps: Iterable[Step]) -> Iterable[str]:
 
 
 def _packed(program: Program, kinds: dict[str, str], whole: dict[str, Rounded]) -> dict[str, Any]:
-    """All arrays end to end: float32, where each start is a multiple of 4, whole numbers, and then float16.
+    """All arrays end to end: float32, where each start is a multiple of 4, whole numbers, and then float16, `_apart`.
 
     An array of whole numbers names its steps, one for each row, and has its rows in the order of these.
     """
@@ -134,10 +134,16 @@ def _packed(program: Program, kinds: dict[str, str], whole: dict[str, Rounded]) 
         for name in (name for name in values if types[name] == kind):
             shape = list(values[name].shape)
             arrays[name] = {"shape": shape, "type": kind, "start": len(packed)}
-            packed += values[name].astype(stored).tobytes()
+            numbers = np.ascontiguousarray(values[name].ravel().astype(stored))
+            packed += (_apart(numbers) if kind == "f16" else numbers).tobytes()
     for name in whole:
         arrays[name]["steps"] = steps[name]
     return {"arrays": arrays, "weights": base64.b64encode(packed).decode("ascii")}
+
+
+def _apart(halves: Array) -> Array:
+    """The low bytes of float16 and then the high ones, which hold the exponents: these are alike."""
+    return np.ascontiguousarray(halves.view(np.uint8).reshape(-1, 2).T)
 
 
 def _error_from(vae: VAE, count: int) -> Callable[[nn.Module], float]:

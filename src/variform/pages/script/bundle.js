@@ -3847,15 +3847,15 @@ null:Number(input.value);this._set(this.
 app.state.target.map(one=>one.name===name?
 {...one,[end]:number}:one))};return input.
 addEventListener("input",change),input}_show(){
-let asked2=this.app.state.target.filter(
-({name,low,high})=>this._find(name)&&(low!==
-null||high!==null)),ranges=asked2.length?
-asked2:this._open();this.place.replaceChildren();
+let asked=this.app.state.target.filter(({
+name,low,high})=>this._find(name)&&(low!==
+null||high!==null)),ranges=asked.length?
+asked:this._open();this.place.replaceChildren();
 let wanted=ranges.map(range=>({range,spread:spreadOf(
 this._find(range.name).numbers)})),found=this.
-_found(wanted);this.said.textContent=asked2.
-length?this._inWords(asked2,found):HINT3;
-let heads=this._heads(wanted,found);asked2.
+_found(wanted);this.said.textContent=asked.
+length?this._inWords(asked,found):HINT3;
+let heads=this._heads(wanted,found);asked.
 length||heads.pop(),new SortedTable(this.
 place,"Designs, the nearest first",heads,
 ()=>{}).show([...found.keys()],"",AT_ONCE3)}_open(){
@@ -3882,19 +3882,19 @@ map(read)}});return[...rows,...evaluated].
 map(one=>({...one,miss:distanceFrom(one.
 values,wanted)})).filter(({miss})=>Number.
 isFinite(miss)).sort((a,b)=>a.miss-b.miss)}_inWords(ranges,found){
-let asked2=ranges.map(range=>wordsOf2(range,
+let asked=ranges.map(range=>wordsOf2(range,
 this._find(range.name))).join(", "),met=found.
 filter(({miss})=>miss===0),known=met.filter(
 ({key})=>key.startsWith("r:")).length,evaluated=met.
 length-known;if(!found.length)return`Ask\
-ed for: ${asked2}. No design on this pag\
-e has a value of each.`;if(!met.length){
-let miss=`the nearest design misses by ${shown(
-found[0].miss,.01)} standard deviations`;
-return`Asked for: ${asked2}. Nothing mee\
-ts all of it: ${miss}.`}let others=this.
-app.world.study?` and ${evaluated.toLocaleString(
-"en")} evaluated`:"";return`Asked for: ${asked2}\
+ed for: ${asked}. No design on this page\
+ has a value of each.`;if(!met.length){let miss=`\
+the nearest design misses by ${shown(found[0].
+miss,.01)} standard deviations`;return`A\
+sked for: ${asked}. Nothing meets all of\
+ it: ${miss}.`}let others=this.app.world.
+study?` and ${evaluated.toLocaleString("\
+en")} evaluated`:"";return`Asked for: ${asked}\
 . ${known.toLocaleString("en")} known${others}\
  designs meet all of it.`}_heads(wanted,found){
 let{app}=this,items=i=>itemOf(app,found[i].
@@ -4500,27 +4500,13 @@ for(let[k,part]of parts.entries())data.set(
 part.data.subarray(i*sizes[k],(i+1)*sizes[k]),
 to),to+=sizes[k];return{count,context,data,
 shape:[size/product(shape.slice(1)),...shape.
-slice(1)]}}var MOST_FLOATS=2**21,TOO_OLD="this brow\
-ser is too old to unpack the decoder. Op\
-en the page in Chrome or Edge 80, Firefo\
-x 113, Safari 16.4 or newer";function halves(bytes){
-let view=new DataView(bytes.buffer),bits=new Uint32Array(
-bytes.length/2),found=new Float32Array(bits.
-buffer);for(let i=0;i<bits.length;i++){let half=view.
-getUint16(2*i,!0);bits[i]=(half&32768)<<
-16|(half&32767)<<13}for(let i=0;i<found.
-length;i++)found[i]*=2**112;return found}
-async function unpacked(payload){let{packed,
-apart,...rest}=payload;if(!packed)return payload;
-if(!globalThis.DecompressionStream)throw new Error(
-TOO_OLD);let stream=new Blob([bytesOf(packed)]).
-stream().pipeThrough(new DecompressionStream(
-"gzip")),bytes=new Uint8Array(await new Response(
-stream).arrayBuffer()),weights=bytes.slice(),
-count=(bytes.length-apart)/2;for(let i=0;i<
-count;i++)weights[apart+2*i]=bytes[apart+
-i],weights[apart+2*i+1]=bytes[apart+count+
-i];return{...rest,weights}}function scaled(bytes,steps){
+slice(1)]}}var MOST_FLOATS=2**21;function halves(bytes){
+let bits=new Uint32Array(bytes.length/2),
+found=new Float32Array(bits.buffer);for(let i=0;i<
+bits.length;i++){let half=bytes[bits.length+
+i]<<8|bytes[i];bits[i]=(half&32768)<<16|
+(half&32767)<<13}for(let i=0;i<found.length;i++)
+found[i]*=2**112;return found}function scaled(bytes,steps){
 let whole2=new Int8Array(bytes.buffer),width=whole2.
 length/steps.length,found=new Float32Array(
 whole2.length);return[...steps.keys()].sort(
@@ -4622,23 +4608,15 @@ ok)throw new Error(`the server answered ${answer.
 status}: ${await answer.text()}`);return new Float32Array(
 await answer.arrayBuffer())}};function createDecoder(payload,{
 kernel=null}={}){return payload.url?new RemoteDecoder(
-payload):new LocalDecoder(payload,kernel)}var ASKS="variform: selection",asked=new Promise(
-resolve=>{globalThis.addEventListener?.(
-"message",({data,ports})=>{data===ASKS&&
-ports.length===1&&resolve(ports[0])})});
-async function tellNotebook(app){let port=await asked;
-app.tell=()=>{let{numbers}=app.contents.
-rows,chosen=app.chosen()?app.chosenExamples():
-[];port.postMessage(chosen.map(i=>numbers?.[i]??
-i))},app.tell()}async function start(){try{let{contents,
-decoder}=JSON.parse(byId("data").textContent);
-byId("data").remove();let app=new App(contents,
-createDecoder(await unpacked(decoder)));
-return await app.start(),tellNotebook(app),
-performance.mark("variform-ready"),app}catch(error){
-let words=`The explorer could not start:\
- ${error.message}`;throw document.querySelector(
-"main").prepend(text("p",words,{className:"\
-failure",role:"alert"})),error}}Object.assign(
-globalThis,{variform:{start,createDecoder,
-Lines,Occupancy,reach}});})();
+payload):new LocalDecoder(payload,kernel)}async function tellNotebook(app){let port=await globalThis.
+variform.port,told=" ";app.tell=()=>{let{
+numbers}=app.contents.rows,rows=(app.chosen()?
+app.chosenExamples():[]).map(i=>numbers?.[i]??
+i);String(rows)!==told&&port.postMessage(
+rows),told=String(rows)},app.tell()}async function start({contents,decoder},weights){
+let app=new App(contents,createDecoder({
+...decoder,weights}));return await app.start(),
+tellNotebook(app),performance.mark("vari\
+form-ready"),app}globalThis.variform={...globalThis.
+variform,start,createDecoder,Lines,Occupancy,
+reach};})();

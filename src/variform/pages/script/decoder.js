@@ -18,10 +18,6 @@ import { product, STEPS } from "./steps.js";
 
 const MOST_FLOATS = 2 ** 21; // of the largest layer of a batch; more codes than fit are decoded one batch after another
 
-const TOO_OLD =
-  "this browser is too old to unpack the decoder. " +
-  "Open the page in Chrome or Edge 80, Firefox 113, Safari 16.4 or newer";
-
 /** @typedef {Record<string, { shape: number[], values: Float32Array }>} Arrays */
 
 // ---- arrays of the payload
@@ -29,39 +25,17 @@ const TOO_OLD =
 /**
  * Exact: the exponent of a half is 112 less than that of the float with the same bits in its place.
  *
- * @param {Uint8Array<ArrayBuffer>} bytes
+ * @param {Uint8Array<ArrayBuffer>} bytes the low ones of all, and then the high ones
  */
 function halves(bytes) {
-  const view = new DataView(bytes.buffer);
   const bits = new Uint32Array(bytes.length / 2);
   const found = new Float32Array(bits.buffer);
   for (let i = 0; i < bits.length; i++) {
-    const half = view.getUint16(2 * i, true);
+    const half = (bytes[bits.length + i] << 8) | bytes[i];
     bits[i] = ((half & 0x8000) << 16) | ((half & 0x7fff) << 13);
   }
   for (let i = 0; i < found.length; i++) found[i] *= 2 ** 112; // what would not be finite is never sent as halves
   return found;
-}
-
-/**
- * A payload whose weights page.py has compressed with these as bytes; any other one as it is.
- *
- * @param {Payload} payload
- * @returns {Promise<Payload>}
- */
-export async function unpacked(payload) {
-  const { packed, apart, ...rest } = payload;
-  if (!packed) return payload;
-  if (!globalThis.DecompressionStream) throw new Error(TOO_OLD);
-  const stream = new Blob([bytesOf(packed)]).stream().pipeThrough(new DecompressionStream("gzip"));
-  const bytes = new Uint8Array(await new Response(stream).arrayBuffer());
-  const weights = bytes.slice();
-  const count = (bytes.length - apart) / 2;
-  for (let i = 0; i < count; i++) {
-    weights[apart + 2 * i] = bytes[apart + i];
-    weights[apart + 2 * i + 1] = bytes[apart + count + i];
-  }
-  return { ...rest, weights };
 }
 
 /**

@@ -418,10 +418,8 @@ export type Payload = {
   spread?: Step[];
   /** Of whole numbers, `i8`, `steps` names the array of the step of each row. */
   arrays?: Record<string, { shape: number[]; type: "f16" | "f32" | "i8"; start: number; steps?: string }>;
-  /** Base64, or bytes once they are unpacked; `packed` has them compressed, two planes from `apart` on. */
+  /** Base64, or bytes once they are unpacked; of `f16` the low bytes of an array stand before its high ones. */
   weights?: string | Uint8Array<ArrayBuffer>;
-  packed?: string;
-  apart?: number;
   /** The greatest difference from what Python decodes, as a share of the range of the data. */
   error?: number;
 };
@@ -434,3 +432,8 @@ export type Decoder = {
   spread: (z: Float32Array, context?: Float32Array | null) => Float32Array | null;
   decode: (z: Float32Array, context?: Float32Array | null) => Float32Array | Promise<Float32Array>;
 };
+
+declare global {
+  /** What the page hands out: `ready` and `port` of loader.js, the rest of index.js. */
+  var variform: Record<string, any>;
+}
