@@ -10,7 +10,13 @@ import numpy as np
 import pytest
 
 from variform import DataConfig, read
-from variform.design.evaluators import CommandEvaluator, FunctionEvaluator, designs_from, rows_of
+from variform.design.evaluators import (
+    CommandEvaluator,
+    FunctionEvaluator,
+    designs_from,
+    load_function,
+    rows_of,
+)
 from variform.design.journal import Journal
 from variform.design.problem import Constraint, Problem, from_toml
 
@@ -230,3 +236,19 @@ def test_a_journal_passes_over_a_line_in_which_any_byte_was_changed(tmp_path):
         changed[place] ^= 1
         path.write_bytes(changed)
         assert records[1] in Journal(path).records and records[0] not in Journal(path).records[:-1]
+
+
+def test_each_problem_has_the_judge_beside_it_and_a_changed_one_anew(tmp_path):
+    for number in (1, 2):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        (folder / "judge.py").write_text(
+            f"from scale import ten\ndef it(): return ten * {number}\n"
+        )
+        (folder / "scale.py").write_text("ten = 10\n")
+        assert load_function("judge:it", folder, "evaluator")() == 10 * number
+    (tmp_path / "1" / "judge.py").write_text("def it(): return 7\n")
+    assert load_function("judge:it", tmp_path / "1", "evaluator")() == 7
+    (tmp_path / "1" / "judge.py").write_text("it = 7\n")
+    with pytest.raises(ValueError, match=r"`second` must name a function.*judge:it is a int"):
+        load_function("judge:it", tmp_path / "1", "second")

@@ -1,14 +1,12 @@
 """Who answers for designs: a Python function or an external command, of which nothing that fails is fatal."""
 
 import csv
-import importlib
 import math
 import os
 import shlex
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -23,6 +21,7 @@ from numpy.typing import NDArray
 from variform.config.words import listed, quoted
 from variform.data.schema import Schema
 from variform.export.rows import write_rows, write_table
+from variform.system.import_path import find, imported
 
 Array = NDArray[np.float64]
 Rows = Any
@@ -133,32 +132,25 @@ def _as_words(values: Array, words: Sequence[str]) -> NDArray[Any]:
 
 
 def load_function(name: str, folder: Path, field: str) -> Callable[..., Any]:
-    """The function that `module:function` names; modules are looked for in `folder` first.
+    """The function that `module:function` names; a file of that module in `folder` comes before what is installed.
 
     Raises:
         ValueError: when there is none, or its module cannot be imported; names the field of the problem.
 
     Example:
-        >>> load_function("math:hypot", Path("."), "evaluator")(3, 4)
-        5.0
+        >>> load_function("statistics:fmean", Path("."), "evaluator")([3, 5])
+        4.0
     """
-    module_name, _, function_name = name.partition(":")
-    rule = f"`{field}` must name a function as module:function"
-    if str(folder.resolve()) not in sys.path:
-        sys.path.insert(0, str(folder.resolve()))
+    module, _, function = name.partition(":")
+    beside = folder.resolve() / f"{module.replace('.', '/')}.py"
+    rule = f"`{field}` must name a function as module:function, of a file beside the problem or of what is installed"
     try:
-        module = importlib.import_module(module_name)
-    except (Exception, SystemExit) as error:
-        remedy = f"Put {module_name}.py beside the problem, or mend it."
-        raise ValueError(
-            f"{rule}; the module {module_name} says: {_said(error)}. {remedy}"
-        ) from error
-    function = getattr(module, function_name, None)
-    if not callable(function):
-        raise ValueError(
-            f"{rule}; {module_name} has no function {function_name}. Correct the name, or write it."
-        )
-    return function
+        found = imported(find(f"{beside}:{function}" if beside.is_file() else name))
+    except ValueError as error:
+        raise ValueError(f"{rule}; {error}") from error
+    if not callable(found):
+        raise ValueError(f"{rule}; {name} is a {type(found).__name__}. Name a function.")
+    return found
 
 
 def _said(error: BaseException) -> str:
