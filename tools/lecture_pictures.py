@@ -165,7 +165,9 @@ def divergence(names: Names) -> Figure:
     mean, std = torch.meshgrid(torch.linspace(-2, 2, 60), stds, indexing="xy")
     values = names["kl_standard"](mean, 2 * std.log())
     levels = [0.1, 0.5, 1, 1.5, 3]
-    lines = plane.contour(mean, std, values, levels=levels, colors=BLUE, linewidths=1)
+    lines = plane.contour(
+        *map(numbers, (mean, std, values)), levels=levels, colors=BLUE, linewidths=1
+    )
     plane.clabel(lines, fontsize=7.5)
     plane.plot(0, 1, "o", color=INK)
     q = names["q"]
@@ -248,9 +250,10 @@ def gradients(names: Names) -> Figure:
         lower, side = (0.5, "left") if count == 1 else (1.4, "right")
         say(many, words, count, draws[count][1].std().item() * lower, color=INK, ha=side)
     many.set_ylim(top=draws[copies[-1]][1].std().item() * 4)
-    say(many, "score function", 3, 110, color=ORANGE)
+    say(many, "score function", 5, 70, color=ORANGE)
     say(many, "reparameterisation", 3, 15, color=BLUE)
     many.set_xticks(copies, [str(count) for count in copies])
+    many.set_yticks([10, 100, 1_000, 10_000], ["10", "100", "1,000", "10,000"])
     many.minorticks_off()
     many.set_xlabel("coordinates")
     return figure
