@@ -15,7 +15,7 @@ FOLDERS = [path for path in DOCS.iterdir() if re.fullmatch("[a-z]{2}", path.name
 TRANSLATIONS = sorted(page for folder in FOLDERS for page in folder.rglob("*.md"))
 FIRST_SCREEN = 2  # so many sections of README.md are translated
 PARSER = markdown_it.MarkdownIt("commonmark").enable("table").use(dollarmath.dollarmath_plugin)
-BLOCKS = ("paragraph_open", "list_item_open", "tr_open", "fence", "math_block")
+BLOCKS = ("paragraph_open", "list_item_open", "tr_open", "fence", "math_block", "html_block")
 COMMENT = re.compile(r"(?:^|(?<=\s))# (.*)$", re.MULTILINE)
 NUMBER = re.compile(r"(?<![A-Za-z0-9_.])(\d+(?:[.,]\d+)*)(?:st|nd|rd|th)?(?![A-Za-z0-9_])")
 WORDS = (
@@ -28,6 +28,7 @@ IN_WORDS |= {
     "zero": "0",
     "zeros": "0",
     "ones": "1",
+    "unit": "1",
     "half": "2",
     "double": "2",
     "doubles": "2",
