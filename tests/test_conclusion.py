@@ -165,12 +165,42 @@ def bests(done, best, **rows):
     return history
 
 
+def losses(done, best, carried):
+    """The same, where training rows gain as the square root of the epoch, validation rows a share of it late."""
+    history = bests(done, best)
+    for epoch, row in enumerate(history, 1):
+        row["train_loss"] = row["valid_loss"] = -np.sqrt(epoch)
+        if epoch > done / 2:
+            row["valid_loss"] = -np.sqrt(done / 2) - carried * (np.sqrt(epoch) - np.sqrt(done / 2))
+    return history
+
+
 @pytest.mark.parametrize(
     ("history", "trained", "words", "advice"),
     [
         (bests(150, 127), {}, "stopped improving at epoch 127 of 150", "see whether more latents"),
-        (bests(150, 150), {}, "still improving at the last of 150 epochs", "(`epochs=300`)"),
-        (bests(50, 49), {"steps": 70}, "best at epoch 49 of 50, near the end", "(`steps=140`)"),
+        (losses(150, 150, 0.9), {}, "still improving at the last of 150 epochs", "(`epochs=300`)"),
+        (
+            losses(50, 41, 0.8),
+            {"steps": 70},
+            "still improving at the last of 50 epochs",
+            "(`steps=140`)",
+        ),
+        (losses(2, 2, 0.9), {}, "still improving at the last of 2 epochs", "(`epochs=4`)"),
+        # a schedule that falls to 0 makes the last epoch the best of a training that overfits, too
+        (losses(150, 150, 0.2), {}, "best at the last of 150 epochs", "see whether more latents"),
+        (
+            losses(67, 63, 0.2),
+            {},
+            "stopped improving at epoch 63 of 67",
+            "see whether more latents",
+        ),
+        (
+            losses(90, 40, -0.5),
+            {},
+            "stopped improving at epoch 40 of 90",
+            "see whether more latents",
+        ),
         (bests(1, 1), {"epochs": 1}, "trained for one epoch", "(`epochs=2`)"),
         (bests(9, 0), {}, "never had a finite validation loss", "see whether"),
         (

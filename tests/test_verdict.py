@@ -147,19 +147,24 @@ def test_a_difference_is_judged_by_its_paired_error():
 
 
 @pytest.mark.parametrize(
-    ("best", "rollback", "is_unfinished"),
-    [(49, {}, True), (20, {}, False), (49, {"rollback": "x"}, False)],
+    ("carried", "rollback", "is_unfinished"),
+    [(0.8, {}, True), (0.2, {}, False), (0.8, {"rollback": "x"}, False)],
 )
-def test_a_training_that_was_still_getting_better_is_told_to_go_on(best, rollback, is_unfinished):
-    """Smaller steps would leave it further behind; they are for one whose best epoch was long ago, or that diverged."""
+def test_a_training_that_still_learns_is_told_to_go_on(carried, rollback, is_unfinished):
+    """Smaller steps would leave it further behind; they are for one that overfits by now, or that diverged."""
     vae = build_vae(ModelConfig(latent_dim=1, likelihood="gaussian"), read("digits").schema)
     rows = np.random.default_rng(0).normal(size=100)
-    history = [{"best": number <= best, "learning_rate": 1e-3} for number in range(50)]
+    history = [
+        {"train_loss": -number, "valid_loss": -carried * number, "learning_rate": 1e-3}
+        for number in range(50)
+    ]
     history[10] |= rollback
     sentence = verdict.warnings(vae, compared(rows + 1 + 0.1 * rows, rows), TrainConfig(), history)[
         -1
     ]
-    assert ("Try more epochs, since the best was 50 of 50" in sentence) == is_unfinished
+    assert (
+        "Try more epochs, since validation rows still gained after 25" in sentence
+    ) == is_unfinished
     assert ("`learning_rate=0.0003`; `clip_norm=10`; more epochs" in sentence) != is_unfinished
 
 

@@ -12,11 +12,11 @@ from variform.evaluation.verdict import (
     BETTER_BY,
     ENOUGH_STEPS,
     ITS_CONFIG,
-    LATE,
     MOST_ROWS,
     SOME_ROWS,
     distrusted,
     is_collapsed,
+    is_still_learning,
 )
 
 
@@ -195,10 +195,10 @@ def _training(trained: TrainConfig, history: Sequence[Mapping[str, Any]]) -> str
         words = "never had a finite validation loss"
     elif done == 1:
         words = "trained for one epoch"
-    elif best == done:
+    elif is_still_learning(history):
         words = f"still improving at the last of {done:,} epochs"
-    elif best > LATE * done:
-        words = f"best at epoch {best:,} of {done:,}, near the end"
+    elif best == done:
+        words = f"best at the last of {done:,} epochs"
     if times := sum(bool(row.get("rollback")) for row in history):
         words += f", and diverged in {counted(times, 'epoch')}"
     if why := history[-1].get("stopped"):
@@ -240,8 +240,8 @@ def _advice(
         return "keep more rows for testing, with another `split_seed` or more data"
     if _is_interrupted(trained, history):
         return "go on with variform train --resume RUN"
-    if len(history) == 1 or _best(history) > LATE * len(history):
-        return f"train for longer ({_longer(trained, history)}), since the best came near the end"
+    if is_still_learning(history):
+        return f"train for longer ({_longer(trained, history)}), since validation rows still gained"
     if _is_behind(numbers, trained):
         return "try what the warning names, or take the simpler model"
     if not trained.is_point and distrusted(numbers) > MOST_ROWS:

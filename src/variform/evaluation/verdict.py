@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import shlex
+import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,7 +30,9 @@ ITS_CONFIG = "RUN/config.toml"  # in sentences that are kept with a run, which m
 ENOUGH_STEPS = (
     50  # of refining q(z|x): four times as many moved the NLL of static MNIST by no more than .1
 )
-LATE = 0.9  # a best epoch after this share of all: the training had not come to its end
+CARRIED = 0.5
+"""The least share of what training rows gain that validation rows gain too where a longer training helps."""
+
 _OTHERS = {"famd": "Factorial analysis of mixed data (FAMD)", "trivial": "The trivial model"}
 _BETTER = {
     "nll": "the better NLL by {} nats",
@@ -326,14 +329,43 @@ def _ways_of_the_model(
     return [way for way, does_help in helps.items() if does_help]
 
 
+def is_still_learning(history: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a longer training is likely to help: what it last learnt holds for rows that it does not see.
+
+    The loss of the last tenth of the epochs is compared with that of the tenth before the middle. Validation rows must
+    have gained, and at least half of what training rows did. When the best epoch came does not tell this: under a
+    learning rate that falls to 0 it comes near the end of every training that does not overfit
+    (benchmarks/longer.py).
+
+    Args:
+        history: How the training went, one mapping per epoch. One epoch is always too short.
+
+    Example:
+        >>> is_still_learning([{"train_loss": -epoch, "valid_loss": -0.8 * epoch} for epoch in range(20)])
+        True
+        >>> is_still_learning([{"train_loss": -epoch, "valid_loss": -0.1 * epoch} for epoch in range(20)])
+        False
+    """
+    if len(history) < 2:
+        return len(history) == 1
+    on_training, on_validation = (_late_gain(history, of) for of in ("train_loss", "valid_loss"))
+    return on_validation > 0 and on_validation >= CARRIED * on_training
+
+
+def _late_gain(history: Sequence[Mapping[str, Any]], loss: str) -> float:
+    losses = [float(row.get(loss, math.nan)) for row in history]
+    middle, width = len(losses) // 2, max(1, round(len(losses) / 10))
+    before, after = losses[middle - width : middle], losses[-width:]
+    return statistics.fmean(before) - statistics.fmean(after)
+
+
 def _ways_of_training(
     trained: TrainConfig | None, history: Sequence[Mapping[str, Any]]
 ) -> list[str]:
     """Longer where the model was still getting better, in smaller steps where it was not."""
-    best = max((number for number, row in enumerate(history, 1) if row.get("best")), default=0)
     is_calm = not any(row.get("rollback") for row in history)
-    if is_calm and best > LATE * len(history):
-        return [f"more epochs, since the best was {best:,} of {len(history):,}"]
+    if is_calm and is_still_learning(history):
+        return [f"more epochs, since validation rows still gained after {len(history) // 2:,}"]
     ways = [f"`learning_rate={trained.rate / 3:.1g}`" if trained else "a smaller `learning_rate`"]
     if not (trained and trained.clip_norm):
         ways.append("`clip_norm=10`")
