@@ -173,6 +173,7 @@ EXTRAS = {
     "evolution.py": "design",
     "hdf5.py": "hdf5",
     "http.py": "serve",
+    "http_arrays.py": "serve",
     "hub.py": "hub",
     "onnx.py": "onnx",
     "serving.py": "serve",

@@ -160,7 +160,8 @@ def test_a_remote_decoder_asks_for_a_few_codes_at_a_time_and_again_after_a_refus
               const found = new Float32Array((body.length / 13) * 64);
               for (let i = 0; i < found.length; i++)
                 for (let k = 0; k < 13; k++) found[i] += body[Math.floor(i / 64) * 13 + k];
-              return { status: 200, ok: url === "decode" && method === "POST", arrayBuffer: () => found.buffer };
+              const ok = ["decode", "spread"].includes(url) && method === "POST";
+              return { status: 200, ok, arrayBuffer: () => found.buffer };
             };
         """)
         payload = json.dumps(remote_payload(vae, "decode") | {"mostCodes": 2})
@@ -179,6 +180,12 @@ def test_a_remote_decoder_asks_for_a_few_codes_at_a_time_and_again_after_a_refus
             [2000, 2000, 2000],
             "server",
         ]
+        assert context.eval("decoder.hasSpread || decoder.spread(new Float32Array(3))") is None
+        payload = json.dumps(remote_payload(vae, "decode", "spread"))
+        context.eval(f"const other = variform.createDecoder({payload});")
+        context.eval("other.spread(Float32Array.of(1, 2, 3)).then((v) => (answer = text(v)))")
+        found = np.frombuffer(base64.b64decode(context.eval("answer")), "<f4")
+        assert np.array_equal(found, np.full(64, 6))
 
 
 SPREADS = {

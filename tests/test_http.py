@@ -1,5 +1,6 @@
 """A model over HTTP gives the numbers that it gives in Python, and says what is wrong with a request."""
 
+import io
 import json
 import re
 
@@ -78,6 +79,91 @@ def test_the_numbers_are_those_of_python(asked):
     assert scores["nll"]["mean"] == pytest.approx(-np.mean(log_px))
     assert scores["nll"]["se"] == pytest.approx(np.std(log_px, ddof=1) / 5**0.5)
     assert np.mean(scores["elbo"]) == pytest.approx(scores["mean_elbo"]["mean"])
+
+
+def as_npy(values):
+    file = io.BytesIO()
+    np.save(file, values)
+    return file.getvalue()
+
+
+def test_arrays_come_and_go_as_files_of_numpy(asked):
+    """Bit for bit what JSON has, which has every digit; the other fields stand in the query."""
+    _, x, told, client = asked
+    query = {"given": json.dumps(told)} if told else {}
+    kinds = {"content-type": "application/x-npy", "accept": "application/x-npy"}
+
+    def sent(path, values, **fields):
+        came = client.post(
+            f"/v1/{path}", content=as_npy(values), headers=kinds, params=query | fields
+        )
+        assert came.status_code == 200 and came.headers["content-type"] == "application/x-npy"
+        return np.load(io.BytesIO(came.content))
+
+    plain = answer(client, "encode", rows=as_json(x), given=told)
+    codes = sent("encode", x)
+    np.testing.assert_array_equal(
+        codes, np.stack([plain["mean"], plain["std"]], 1).astype(codes.dtype)
+    )
+    points = np.asfortranarray(codes[:, 0])
+    decoded = answer(client, "decode", points=points.tolist(), given=told, std=True)
+    both = sent("decode", points, std="true")
+    np.testing.assert_array_equal(both[:, 0], array(decoded["rows"]).astype(both.dtype))
+    np.testing.assert_allclose(both[:, 1], array(decoded["std"]), rtol=1e-6)
+    np.testing.assert_array_equal(sent("decode", points), both[:, 0])
+    np.testing.assert_array_equal(
+        sent("reconstruct", x),
+        array(answer(client, "reconstruct", rows=as_json(x), given=told)["rows"]),
+    )
+    del kinds["accept"]
+    scores = client.post(
+        "/v1/score", content=as_npy(x), headers=kinds, params=query | {"samples": 20, "seed": 1}
+    ).json()
+    assert scores == answer(client, "score", rows=as_json(x), given=told, samples=20, seed=1)
+
+
+def test_draws_leave_as_a_file(tmp_path):
+    model, _, client = served("gaussian", tmp_path)
+    came = client.post(
+        "/v1/sample", json={"count": 4, "seed": 3}, headers={"accept": "application/x-npy"}
+    )
+    np.testing.assert_array_equal(np.load(io.BytesIO(came.content)), model.sample(4, seed=3))
+
+
+def test_deviations_are_those_of_the_law(tmp_path):
+    model, _, client = served("gaussian", tmp_path)
+    z = np.random.default_rng(0).normal(size=(3, model.latent_dim))
+    with torch.no_grad():
+        law = model.vae.double().decode(torch.from_numpy(z))
+    expected = law.stddev * model.schema.per_value(model.schema.scale)
+    found = array(answer(client, "decode", points=z.tolist(), std=True)["std"])
+    np.testing.assert_allclose(found, expected.numpy(), rtol=1e-4)
+    assert "std" not in answer(client, "decode", points=z.tolist())
+
+
+HEAD = as_npy(np.zeros((1, 1, 8, 8)))
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b"", "must be a .npy file"),
+        (b"no file", "must be a .npy file"),
+        (HEAD[:-1], "must have 512 bytes behind its head; got 511"),
+        (HEAD.replace(b"(1, 1, 8, 8)", b"(999999999,)"), "must have"),
+        (as_npy(np.array([[["a"]]])), "must hold numbers"),
+        (as_npy(np.zeros((1, 8, 8))), "(N, 1, 8, 8) with N from 1 to 10000; got (1, 8, 8)"),
+        (as_npy(np.zeros((0, 1, 8, 8))), "got (0, 1, 8, 8)"),
+        (as_npy(np.zeros((10_001, 1, 8, 8), np.int8)), "got (10001, 1, 8, 8)"),
+        (as_npy(np.full((1, 1, 8, 8), np.inf)), "no number may be beyond 1e+30"),
+        (as_npy(np.full((1, 1, 8, 8), np.nan)), "finite"),
+    ],
+    ids=range(10),
+)
+def test_what_is_no_array_of_rows_is_a_sentence(body, words, tmp_path):
+    _, _, client = served("gaussian", tmp_path)
+    came = client.post("/v1/encode", content=body, headers={"content-type": "application/x-npy"})
+    assert came.status_code == 422 and words in came.json()["detail"], came.text
 
 
 @pytest.mark.parametrize("name", ["gaps", "laws"])
@@ -202,6 +288,28 @@ def test_bodies_and_answers_are_bounded(tmp_path):
     stranger = client.get("/health", headers={"host": "stranger.example"})
     assert stranger.status_code == stranger.json()["status"] == 403
     assert "access-control-allow-origin" not in client.get("/health").headers
+
+
+def test_the_limits_may_be_others(tmp_path):
+    _, _, client = served("gaussian", tmp_path, most_rows=2, most_bytes=2000)
+    x = np.zeros((3, 1, 8, 8), np.int8)
+    assert answer(client, "encode", rows=x[:2].tolist())["mean"]
+    too_many = client.post("/v1/encode", json={"rows": x.tolist()})
+    kinds = {"content-type": "application/x-npy"}
+    as_file = client.post("/v1/encode", content=as_npy(x), headers=kinds)
+    assert too_many.status_code == as_file.status_code == 422
+    assert "at most 2" in too_many.json()["detail"] and "N from 1 to 2" in as_file.json()["detail"]
+    assert client.post("/v1/sample", json={"count": 3}).status_code == 422
+    for large in (
+        bytes(2001),
+        iter([bytes(1500), bytes(501)]),
+    ):  # which says its length, and which does not
+        came = client.post("/v1/encode", content=large, headers=kinds)
+        assert came.status_code == 413 and "at most 2,000 bytes" in came.json()["detail"]
+    with pytest.raises(ValueError, match="`most_rows` must be"):
+        application(
+            Model(models.model_of("gaussian", models.data_of("gaussian", tmp_path))), most_rows=0
+        )
 
 
 def test_the_documentation_needs_no_network(tmp_path):

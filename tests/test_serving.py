@@ -75,6 +75,17 @@ def test_it_decodes_rows_of_codes_and_contexts(client, vae):
     )
 
 
+def test_it_tells_the_deviations_of_the_law(client, vae):
+    sent = rows(3)
+    answer = client.post("/spread", content=sent.tobytes(), headers=BINARY)
+    with torch.no_grad():
+        z, context = torch.from_numpy(sent).double().split([3, 10], 1)
+        law = vae.double().decode(z, context)
+    expected = law.stddev * vae.schema.per_value(vae.schema.scale)
+    found = np.frombuffer(answer.content, "<f4").reshape(3, 1, 8, 8)
+    np.testing.assert_allclose(found, expected.numpy(), rtol=1e-4)
+
+
 def test_it_shows_the_page_with_strict_headers(client):
     answer = client.get("/")
     assert answer.text == PAGE and answer.headers["content-type"].startswith("text/html")

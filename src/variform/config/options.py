@@ -36,6 +36,8 @@ NAMES = frozenset(
             "level",
             "licence",
             "mask",
+            "most_bytes",
+            "most_rows",
             "tries",
         ),
         *(

@@ -5,7 +5,7 @@ All of it is deterministic: posterior means are used, and draws, where asked for
 
 import itertools
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,6 +80,45 @@ def decode(
     Raises:
         ValueError: for points of another dimension than the model's.
     """
+    with seeded(seed), evaluating(vae):
+        raw = torch.cat([_point(law, draw=draw) for law in _laws(vae, z, context)])
+    if vae.schema is not None:
+        raw = vae.schema.restore(raw)
+    if tidy and vae.schema is not None:
+        raw = vae.schema.tidy(raw)
+    if draw and vae.likelihood.support in ("levels", "counts"):
+        raw = raw.round()  # of the scaling's last bit
+    return raw.cpu().numpy().reshape(*z.shape[:-1], *vae.event_shape)
+
+
+def deviations(vae: VAE, z: Array, *, context: Tensor | None = None) -> Array:
+    """The standard deviation of every value under p(x|z) at latent points, in the data's own units.
+
+    Args:
+        vae: The model.
+        z, context: As of `decode`.
+
+    Returns:
+        (..., *event); of categories the deviations of their numbers.
+
+    Raises:
+        ValueError: as `decode`.
+
+    Example:
+        >>> from variform import ModelConfig, build_vae, read
+        >>> vae = build_vae(ModelConfig(latent_dim=2, likelihood="bernoulli"), read("digits").schema)
+        >>> deviations(vae, np.zeros((3, 2))).shape
+        (3, 1, 8, 8)
+    """
+    with evaluating(vae):
+        stds = torch.cat([law.stddev for law in _laws(vae, z, context)])
+    if vae.schema is not None:
+        stds = stds.double() * vae.schema.per_value(vae.schema.scale).to(stds.device)
+    return stds.cpu().numpy().reshape(*z.shape[:-1], *vae.event_shape)
+
+
+def _laws(vae: VAE, z: Array, context: Tensor | None) -> Iterator[Law]:
+    """p(x|z) at latent points, of some of them after another."""
     if z.shape[-1] != vae.latent_dim:
         raise ValueError(
             f"latent points must have {vae.latent_dim} columns, one a latent dimension; got {z.shape[-1]}. "
@@ -90,16 +129,8 @@ def decode(
     contexts: Iterable[Tensor | None] = itertools.repeat(None)
     if context is not None:
         contexts = vae.like(context).expand(*z.shape[:-1], -1).reshape(len(points), -1).split(rows)
-    with seeded(seed), evaluating(vae):
-        laws = (vae.decode(*chunk) for chunk in zip(points.split(rows), contexts, strict=False))
-        raw = torch.cat([_point(law, draw=draw) for law in laws])
-    if vae.schema is not None:
-        raw = vae.schema.restore(raw)
-    if tidy and vae.schema is not None:
-        raw = vae.schema.tidy(raw)
-    if draw and vae.likelihood.support in ("levels", "counts"):
-        raw = raw.round()  # of the scaling's last bit
-    return raw.cpu().numpy().reshape(*z.shape[:-1], *vae.event_shape)
+    for chunk in zip(points.split(rows), contexts, strict=False):
+        yield vae.decode(*chunk)
 
 
 @checked

@@ -1,4 +1,4 @@
-"""A trained model over HTTP: JSON in and out, in the data's own units, with a description that programs read.
+"""A trained model over HTTP: JSON or .npy in and out, in the data's own units, with a description that programs read.
 
 `GET /openapi.json` describes all of it, and `GET /docs` shows that to people; both need no network. What is asked is
 what `Model` is asked in Python, and the numbers are the same.
@@ -32,19 +32,27 @@ from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.staticfiles import StaticFiles
 
+from variform.config.checks import Count, checked
 from variform.data.dataset import Dataset
 from variform.data.reading import read_rows, rows_like
 from variform.data.schema import Schema
 from variform.evaluation import exploration, imputation
 from variform.evaluation.log_likelihood import score
 from variform.evaluation.standard_error import Estimate
+from variform.export.lowering import knows_spread
 from variform.export.rows import cell_text
+from variform.faces.http_arrays import (
+    ArrayRoute,
+    answered,
+    as_file,
+    described,
+    or_array,
+    wants_array,
+)
 from variform.faces.model import Array, Model
 from variform.pages.explorer.serving import door, routes
 from variform.version import __version__
 
-_MOST_BYTES = 2**25  # of the body of a request
-_MOST_ROWS = 10_000
 _MOST_DRAWS = 10_000_000  # rows times importance samples, of one request
 _MOST_NUMBERS = 10_000_000  # in one answer
 _LARGEST = 1e30  # of a number in a request, far within what float32 holds
@@ -137,6 +145,15 @@ class Rows(BaseModel):
     warnings: list[str] = Field(default=[], description="What must be said of these rows.")
 
 
+class Decoded(Rows):
+    """Rows, and where it was asked for the standard deviations of their values."""
+
+    std: list[Any] | None = Field(
+        default=None,
+        description="Of every value under p(x|z), as arrays; of categories of their numbers.",
+    )
+
+
 class MeanWithError(BaseModel):
     """A mean over rows, its standard error (null for one row) and their number."""
 
@@ -168,12 +185,15 @@ class Imputed(Rows):
     )
 
 
+@checked
 def application(
     model: Model,
     *,
     page: str | None = None,
     names: tuple[str, ...] = (),
     rate: float = 100.0,
+    most_rows: Count = 10_000,
+    most_bytes: Count = 2**25,
     clock: Callable[[], float] = time.monotonic,
 ) -> FastAPI:
     """The addresses of a model, and those of its explorer page if there is one, behind the same checks.
@@ -183,6 +203,8 @@ def application(
         page: The explorer page, whole, at `/`.
         names: By which names the server may be called, besides localhost and numeric addresses.
         rate: Requests a second that one client may go on sending.
+        most_rows: Rows, points or importance samples that one request may have.
+        most_bytes: That the body of a request may have.
         clock: Seconds that never go back.
 
     Example:
@@ -200,17 +222,19 @@ def application(
         generate_unique_id_function=lambda route: route.name,
         responses={"4XX": {"description": "What is wrong", "content": _content_of_problems()}},
     )
+    app.router.route_class = ArrayRoute
     busy = threading.Lock()  # torch shares the cores among the threads of one call already
     if page is not None:
         app.router.routes.extend(routes(page, model.vae, busy))
     _add_pages(app)
-    _add_answers(app, model, busy)
+    _add_answers(app, model, busy, most_rows)
+    app.state.most_bytes = most_bytes
     app.add_exception_handler(RequestValidationError, _wrong_form)
     app.add_exception_handler(HTTPException, _wrong_request)
     app.add_exception_handler(ValueError, _wrong_values)
-    app.add_middleware(RequestBodyLimitMiddleware, max_body_size=_MOST_BYTES)
+    app.add_middleware(RequestBodyLimitMiddleware, max_body_size=most_bytes)
     app.add_middleware(GZipMiddleware, minimum_size=1000)
-    guard = door(names=names, rate=rate, clock=clock, most_bytes=_MOST_BYTES, refuse=_refusal)
+    guard = door(names=names, rate=rate, clock=clock, most_bytes=most_bytes, refuse=_refusal)
     app.add_middleware(guard.cls, **guard.kwargs)
     return app
 
@@ -232,19 +256,23 @@ def _add_pages(app: FastAPI) -> None:
         return answer
 
 
-def _add_answers(app: FastAPI, model: Model, busy: threading.Lock) -> None:
+def _add_answers(app: FastAPI, model: Model, busy: threading.Lock, most_rows: int) -> None:
     schema, vae = model.schema, model.vae
-    some_rows, some_given = _rows_type(schema), _given_type(schema)
-    some_known = _given_type(schema, unknown=vae.classifier is not None)
+    some_rows = or_array(_rows_type(schema, most_rows), schema.shape, most_rows, _LARGEST)
+    some_given = _given_type(schema, most_rows)
+    some_known = _given_type(schema, most_rows, unknown=vae.classifier is not None)
     point = Annotated[list[_Real], Field(min_length=vae.latent_dim, max_length=vae.latent_dim)]
     origin = [[0.0] * vae.latent_dim]
-    some_points = Annotated[
-        list[point], Field(min_length=1, max_length=_MOST_ROWS, examples=[origin])
-    ]
+    some_points = or_array(
+        Annotated[list[point], Field(min_length=1, max_length=most_rows, examples=[origin])],
+        (vae.latent_dim,),
+        most_rows,
+        _LARGEST,
+    )
     a_seed = _whole_within(0, 2**53 - 1, "Of all draws.")  # which every reader of JSON has exactly
-    some_samples = _whole_within(2, _MOST_ROWS, "Importance samples of each row.")
+    some_samples = _whole_within(2, max(2, most_rows), "Importance samples of each row.")
     some_steps = _whole_within(0, 200, "By which q(z|x) is improved.")
-    a_count = _whole_within(1, _MOST_ROWS)
+    a_count = _whole_within(1, most_rows)
     a_form: Any = Form if schema.columns else Literal["arrays"]
 
     class Asked(BaseModel):
@@ -258,6 +286,7 @@ def _add_answers(app: FastAPI, model: Model, busy: threading.Lock) -> None:
         points: some_points
         given: some_given
         form: a_form = "arrays"
+        std: bool = Field(default=False, description="Standard deviations under p(x|z) too.")
 
     class Draws(Asked):
         count: a_count = 1
@@ -288,24 +317,34 @@ def _add_answers(app: FastAPI, model: Model, busy: threading.Lock) -> None:
         """What the model is, what its rows hold, and what it must be told."""
         return _info(model)
 
-    @app.post("/v1/encode", response_model=Codes)
-    def encode(asked: AskedOfRows) -> Any:
-        """Mean and standard deviation of q(z|x) of every row."""
+    @app.post("/v1/encode", response_model=Codes, openapi_extra=described("rows"))
+    def encode(asked: AskedOfRows, request: Request) -> Any:
+        """Mean and standard deviation of q(z|x) of every row; as .npy both, (N, 2, latent_dim)."""
         with _answering(busy):
             mean, std = exploration.encode(vae, _dataset(schema, asked.rows, asked.given))
+        if wants_array(request):
+            return as_file(np.stack([mean, std], 1))
         return JSONResponse({"mean": _plain(mean), "std": _plain(std)})
 
-    @app.post("/v1/decode", response_model=Rows)
-    def decode(asked: Points) -> Any:
-        """The mean of p(x|z) at latent points."""
-        _require_size(len(asked.points), schema)
+    @app.post("/v1/decode", response_model=Decoded, openapi_extra=described("points"))
+    def decode(asked: Points, request: Request) -> Any:
+        """The mean of p(x|z) at latent points; as .npy with `std` both, (N, 2, ...)."""
+        _require_size(len(asked.points) * (1 + asked.std), schema)
+        if asked.std and not knows_spread(vae):
+            raise ValueError(
+                "the likelihood must state standard deviations to be asked for them; this one has none. Leave out std."
+            )
         with _answering(busy) as said:
             points = np.asarray(asked.points, dtype=np.float64)
             rows = model.decode(points, given=_told(asked.given))
-        return JSONResponse({"rows": _rows_as(asked.form, schema, rows), "warnings": said})
+            stds = model.deviations(points, given=_told(asked.given)) if asked.std else None
+        if wants_array(request):
+            return as_file(rows if stds is None else np.stack([rows, stds], 1))
+        answer = {"rows": _rows_as(asked.form, schema, rows), "warnings": said}
+        return JSONResponse(answer if stds is None else answer | {"std": _plain(stds)})
 
-    @app.post("/v1/sample", response_model=Rows)
-    def sample(asked: Draws) -> Any:
+    @app.post("/v1/sample", response_model=Rows, openapi_extra=answered())
+    def sample(asked: Draws, request: Request) -> Any:
         """New rows: z from the prior, then the mean of p(x|z) or a draw from it."""
         _require_size(asked.count, schema)
         with _answering(busy) as said:
@@ -316,18 +355,24 @@ def _add_answers(app: FastAPI, model: Model, busy: threading.Lock) -> None:
                 draw=asked.draw,
                 seed=asked.seed,
             )
+        if wants_array(request):
+            return as_file(rows)
         return JSONResponse({"rows": _rows_as(asked.form, schema, rows), "warnings": said})
 
-    @app.post("/v1/reconstruct", response_model=Rows)
-    def reconstruct(asked: AskedOfRows) -> Any:
+    @app.post("/v1/reconstruct", response_model=Rows, openapi_extra=described("rows"))
+    def reconstruct(asked: AskedOfRows, request: Request) -> Any:
         """The mean of p(x|z) at the mean of q(z|x) of every row."""
         with _answering(busy) as said:
             dataset = _dataset(schema, asked.rows, asked.given)
             rows = exploration.reconstruct(vae, dataset)[1]
+        if wants_array(request):
+            return as_file(rows)
         answer = _rows_as(_form_of(asked.rows), schema, rows)
         return JSONResponse({"rows": answer, "warnings": said})
 
-    @app.post("/v1/score", response_model=ScoresOfRows)
+    @app.post(
+        "/v1/score", response_model=ScoresOfRows, openapi_extra=described("rows", answers=False)
+    )
     def scores(asked: Scoring) -> Any:
         """log p(x) of every row by importance sampling, its ELBO, and their means with standard errors."""
         _require_work(len(asked.rows), asked.samples)
@@ -360,12 +405,12 @@ def _add_answers(app: FastAPI, model: Model, busy: threading.Lock) -> None:
 # --- what comes ---------------------------------------------------------------------------------------------------
 
 
-def _rows_type(schema: Schema) -> Any:
+def _rows_type(schema: Schema, most_rows: int) -> Any:
     """Rows as arrays of the shape of an example, or of a table also as records by the names of its columns."""
     described = Field(
         examples=[_least_rows(schema)],
         min_length=1,
-        max_length=_MOST_ROWS,
+        max_length=most_rows,
         description="Rows in the data's own units, all as arrays or all as records. In a table of several kinds an "
         "array has categories by their place in `GET /v1/model` and dates by their days, a record has their texts; "
         "null is missing.",
@@ -436,7 +481,7 @@ def _or_null(kind: Any, schema: Schema, column: int) -> Any:
     return kind | None if schema.gaps and schema.gaps[column] else kind
 
 
-def _given_type(schema: Schema, *, unknown: bool = False) -> Any:
+def _given_type(schema: Schema, most_rows: int, *, unknown: bool = False) -> Any:
     """Of each condition by name a value, or a list of one a row; '' for a category that is not known."""
     if not schema.conditions:
         return Annotated[None, Field(default=None)]
@@ -446,7 +491,7 @@ def _given_type(schema: Schema, *, unknown: bool = False) -> Any:
         if condition.categories:
             texts = [str(name) for name in condition.categories] + [""] * (unknown and not number)
             one = _one_of([*texts, *(int(text) for text in texts if text.isdecimal())])
-        several = Annotated[list[one], Field(min_length=1, max_length=_MOST_ROWS), Tag("several")]
+        several = Annotated[list[one], Field(min_length=1, max_length=most_rows), Tag("several")]
         either: Any = Annotated[one, Tag("one")] | several
         told = Annotated[either, Discriminator(_count_of)]
         fields[f"condition{number}"] = (told, Field(alias=condition.name))
@@ -635,7 +680,8 @@ def _wrong_request(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     headers = dict(error.headers or {})
     if error.status_code == 413:
-        sentence = f"a request must have at most {_MOST_BYTES:,} bytes; this one has more. Send fewer rows at once."
+        most = request.app.state.most_bytes
+        sentence = f"a request must have at most {most:,} bytes; this one has more. Send fewer rows at once."
         headers["Connection"] = "close"
     else:
         sentence = (

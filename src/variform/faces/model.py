@@ -119,6 +119,30 @@ class Model:
         Warns:
             UserWarning: where `given` lies outside the conditions of the training rows, or has few of them near.
         """
+        points = self._points(z)
+        contexts = self._contexts(given, points.shape[:-1])
+        return _as(z, exploration.decode(self.vae, points, context=contexts))
+
+    @checked
+    def deviations(self, z: Values, *, given: Given | None = None) -> Values:
+        """The standard deviations of all values under p(x|z), (..., *event), in the data's own units.
+
+        Args:
+            z: Latent points, (..., latent_dim).
+            given: See `Model`.
+
+        Raises:
+            ValueError: as `decode`.
+
+        Warns:
+            UserWarning: as `decode`.
+        """
+        points = self._points(z)
+        contexts = self._contexts(given, points.shape[:-1])
+        return _as(z, exploration.deviations(self.vae, points, context=contexts))
+
+    def _points(self, z: Values) -> Array:
+        """Latent points as an array of finite numbers."""
         points = _numbers(z)
         wrong = None
         if points.dtype.kind not in "buif":
@@ -132,8 +156,7 @@ class Model:
                 f"latent points must be finite numbers, (..., {self.latent_dim}); got {wrong}. Give the output of "
                 "encode, or draws from the prior."
             )
-        contexts = self._contexts(given, points.shape[:-1])
-        return _as(z, exploration.decode(self.vae, points, context=contexts))
+        return points
 
     @checked
     def sample(

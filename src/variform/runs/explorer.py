@@ -110,7 +110,7 @@ def served_page(
     rows: RowCount | None = None,
     embedding: EmbeddingName | None = None,
 ) -> Page:
-    """The explorer page of a run, whose decoder is asked for by `POST decode`.
+    """The explorer page of a run, whose decoder is asked for by `POST decode` and `POST spread`.
 
     Args:
         run: The run.
@@ -126,7 +126,7 @@ def served_page(
         contents = explorer_contents(
             run, run.data(), run.evaluation, source=source, rows=rows, embedding=embedding
         )
-    return render_page(contents, remote_payload(run.vae, "decode"), connect="'self'")
+    return render_page(contents, remote_payload(run.vae, "decode", "spread"), connect="'self'")
 
 
 @checked

@@ -65,11 +65,13 @@ def serve(
     embedding: Annotated[Literal["tsne"] | None, Option] = None,
     host: Annotated[str, Option] = "127.0.0.1",
     port: Annotated[int, Option] = 8000,
+    most_rows: Annotated[int, Option] = 10_000,
+    most_bytes: Annotated[int, Option] = 2**25,
 ) -> None:
     """Serve a model to programs, and its explorer page to people, which then asks for designs.
 
-    Programs encode, decode, sample, score, reconstruct and impute by JSON at /v1/...; /docs shows how, /openapi.json
-    describes it. The page is for decoders that no page can hold, too. Stop it with Ctrl-C.
+    Programs encode, decode, sample, score, reconstruct and impute by JSON or .npy at /v1/...; /docs shows how,
+    /openapi.json describes it. The page is for decoders that no page can hold, too. Stop it with Ctrl-C.
 
     Examples: `variform serve runs/faces`, `variform serve model.safetensors --port 0`
 
@@ -79,6 +81,8 @@ def serve(
         rows, embedding: As for `variform explore`.
         host: The address to listen at; who reaches it can use page and model. The default is this computer alone.
         port: The port to listen at; 0 takes any that is free.
+        most_rows: Rows, points or importance samples of one request at /v1/...; what has more is refused.
+        most_bytes: Of the body of one.
     """
     require_there(run)
     with needing("serve", "variform serve"):
@@ -93,7 +97,8 @@ def serve(
 
     opened = opened_run(run)
     page = served_page(opened, source=data, rows=rows, embedding=embedding)
-    app = application(Model(opened.vae), page=page.html, names=(host,))
+    limits = {"most_rows": most_rows, "most_bytes": most_bytes}
+    app = application(Model(opened.vae), page=page.html, names=(host,), **limits)
     serve(app, host=host, port=port, started=started)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from variform.export.lowering import Program, Step, lower_decoder
+from variform.export.lowering import Program, Step, knows_spread, lower_decoder
 from variform.model.vae import VAE, evaluating
 from variform.pages.explorer.rounding import Measured, Rounded, measured
 from variform.system.draws import seeded
@@ -88,14 +88,18 @@ def most_codes(vae: VAE) -> int:
     return max(1, min(1024, _MOST_NUMBERS // math.prod(vae.event_shape)))
 
 
-def remote_payload(vae: VAE, url: str) -> dict[str, Any]:
+def remote_payload(vae: VAE, url: str, spread: str | None = None) -> dict[str, Any]:
     """What `createDecoder` takes to decode by asking a server.
 
     Args:
         vae: The model.
         url: Where the page asks, relative to its own address.
+        spread: Where it asks for standard deviations of p(x|z), which it does if the likelihood states some.
     """
-    return _shapes(vae) | {"url": url, "mostCodes": most_codes(vae)}
+    about = {"url": url, "mostCodes": most_codes(vae)}
+    if spread is not None and knows_spread(vae):
+        about["spreadUrl"] = spread
+    return _shapes(vae) | about
 
 
 def _shapes(vae: VAE) -> dict[str, Any]:

@@ -1,8 +1,9 @@
 """A local server of a run's explorer page, for decoders that are too large to stand in it.
 
-The page is the one that `variform explore` writes, but for its decoder, which asks this server. It has two
-addresses: `GET /` is the page and `POST /decode` takes latent points and gives designs; `faces.http` puts those of the
-model beside them. Nothing else of the computer can be asked for: no path of a request ever names a file.
+The page is the one that `variform explore` writes, but for its decoder, which asks this server. It has three
+addresses: `GET /` is the page, `POST /decode` takes latent points and gives designs, and `POST /spread` their standard
+deviations under p(x|z); `faces.http` puts those of the model beside them. Nothing else of the computer can be asked
+for: no path of a request ever names a file.
 """
 
 import asyncio
@@ -13,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import h11
 import numpy as np
@@ -29,8 +31,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from variform.evaluation import exploration
+from variform.export.lowering import knows_spread
 from variform.model.vae import VAE
 from variform.pages.explorer.payload import most_codes
+
+Array = np.ndarray[Any, np.dtype[Any]]
 
 _MOST_CLIENTS = 1024  # whose requests are counted one by one
 _MOST_CONNECTIONS = 64  # at once; a further one takes the place of one whose client is idle
@@ -92,7 +97,7 @@ def application(
     rate: float = 100.0,
     clock: Callable[[], float] = time.monotonic,
 ) -> Starlette:
-    """The two addresses of the page, behind the checks.
+    """The addresses of the page, behind the checks.
 
     Args:
         page: The page, whole.
@@ -106,7 +111,7 @@ def application(
 
 
 def routes(page: str, vae: VAE, busy: threading.Lock) -> list[Route]:
-    """The two addresses of the page.
+    """The addresses of the page.
 
     Args:
         page: The page, whole.
@@ -120,7 +125,7 @@ def routes(page: str, vae: VAE, busy: threading.Lock) -> list[Route]:
         # The rest of the policy is the page's own.
         return HTMLResponse(page, headers={"Content-Security-Policy": "frame-ancestors 'none'"})
 
-    async def decoded(request: Request) -> Response:
+    async def answered(request: Request, compute: Callable[..., Array]) -> Response:
         body = await _body(request, most_bytes)
         if isinstance(body, Response):
             return body
@@ -131,19 +136,26 @@ def routes(page: str, vae: VAE, busy: threading.Lock) -> list[Route]:
         rows = np.frombuffer(body, "<f4").reshape(-1, width)
         if not np.isfinite(rows).all():
             return _refusal(400, "every number of a request must be finite; some are not.")
-        answer = await run_in_threadpool(_decode, vae, rows, busy)
+        answer = await run_in_threadpool(_computed, vae, rows, busy, compute)
         return Response(answer, media_type="application/octet-stream")
 
-    return [Route("/", shown), Route("/decode", decoded, methods=["POST"])]
+    async def decoded(request: Request) -> Response:
+        return await answered(request, exploration.decode)
+
+    async def spread(request: Request) -> Response:
+        return await answered(request, exploration.deviations)
+
+    addresses = [Route("/", shown), Route("/decode", decoded, methods=["POST"])]
+    if knows_spread(vae):
+        addresses.append(Route("/spread", spread, methods=["POST"]))
+    return addresses
 
 
-def _decode(vae: VAE, rows: np.ndarray, busy: threading.Lock) -> bytes:
+def _computed(vae: VAE, rows: Array, busy: threading.Lock, compute: Callable[..., Array]) -> bytes:
     z, context = rows[:, : vae.latent_dim], torch.from_numpy(rows[:, vae.latent_dim :].copy())
     with busy:
-        decoded_rows = exploration.decode(
-            vae, z.copy(), context=context if vae.context_dim else None
-        )
-    return decoded_rows.astype("<f4").tobytes()
+        answer = compute(vae, z.copy(), context=context if vae.context_dim else None)
+    return answer.astype("<f4").tobytes()
 
 
 async def _body(request: Request, most_bytes: int) -> bytes | Response:

@@ -221,9 +221,11 @@ export class App {
       while (this._shown !== this._wanted) {
         const wanted = this._wanted;
         const live = this.live;
+        const { context, spread } = this.state;
         this.values = await this.decode(live);
+        const deviations = spread ? await this.decoder.spread(live, context.length ? context : null) : null;
         this._shown = wanted;
-        this.panel.show(live, this.values);
+        this.panel.show(live, this.values, deviations);
         this._say(live);
       }
     } catch (error) {

@@ -1334,18 +1334,16 @@ element("thead",{},heads),body),keys=element(
 "p",{className:"keys-of"},text("span","N\
 earest example "),this.caption);this.now.
 append(scrolled("The decoded row",table),
-...this._beside(keys,this.where,this.known))}show(z,values){
+...this._beside(keys,this.where,this.known))}show(z,values,deviations){
 let{app}=this,{designs}=app.world,near=app.
 nearest(z);this._showNearness(near),this.
-_showValidity(z);let{context,spread}=app.
-state,deviations=spread?app.decoder.spread(
-z,context.length?context:null):null;designs.
-kind==="image"?this._showImage(z,values,
-near.index,deviations):designs.lines?this.
-_showLine(values,near.index,deviations):
-this._showRow(values,near.index,deviations);
-for(let{k,value}of this.codes)value.textContent=
-shown(z[k],.001);this.limits?.show(values)}_showValidity(z){
+_showValidity(z),designs.kind==="image"?
+this._showImage(z,values,near.index,deviations):
+designs.lines?this._showLine(values,near.
+index,deviations):this._showRow(values,near.
+index,deviations);for(let{k,value}of this.
+codes)value.textContent=shown(z[k],.001);
+this.limits?.show(values)}_showValidity(z){
 let{study}=this.app.world;if(!study?.validity)
 return;let{auc,answers}=study.contents.validity.
 learned;this.valid.hidden=!1;let probability=`\
@@ -1413,7 +1411,7 @@ map(k=>shown(z[k],.01)).join(", ");return z.
 length>2?`${numbers}, …`:numbers}_buildMore(){
 let{app}=this,{latents,conditions}=app.contents,
 chosen=latents.order.slice(0,this.alone?
-0:6).sort((a,b)=>a-b);app.decoder.spreads&&
+0:6).sort((a,b)=>a-b);app.decoder.hasSpread&&
 this.more.append(tick(SPREAD,app.state.spread,
 spread=>app.set({spread}))),this.codes=chosen.
 map(k=>({k,value:element("dd")})),this.told=
@@ -4011,11 +4009,14 @@ this.panel.refresh()):this.view.move(),this.
 _decodeLive()}async _decodeLive(){if(!this.
 _busy){this._busy=!0;try{for(;this._shown!==
 this._wanted;){let wanted=this._wanted,live=this.
-live;this.values=await this.decode(live),
-this._shown=wanted,this.panel.show(live,
-this.values),this._say(live)}}catch(error){
-this.toast(`The decoder failed: ${error.
-message}`)}this._busy=!1}}decode(codes,context=this.
+live,{context,spread}=this.state;this.values=
+await this.decode(live);let deviations=spread?
+await this.decoder.spread(live,context.length?
+context:null):null;this._shown=wanted,this.
+panel.show(live,this.values,deviations),
+this._say(live)}}catch(error){this.toast(
+`The decoder failed: ${error.message}`)}
+this._busy=!1}}decode(codes,context=this.
 state.context){return this.decoder.decode(
 codes,context.length?context:null)}_rebuilt(i){
 let{designs,cloud,columns}=this.world,context=contextOf(
@@ -4547,9 +4548,10 @@ name;let arrays=arraysOf(payload);this.steps=
 this.prepared(payload.steps,arrays),this.
 spreads=null,payload.spread&&(this.spreads=
 [...this.steps.slice(0,payload.shared),...this.
-prepared(payload.spread,arrays)]),this.largest=
-1,this.batch(new Float32Array(this.latentDim),
-new Float32Array(this.contextDim),1)}prepared(steps,arrays){
+prepared(payload.spread,arrays)]),this.hasSpread=
+!!payload.spread,this.largest=1,this.batch(
+new Float32Array(this.latentDim),new Float32Array(
+this.contextDim),1)}prepared(steps,arrays){
 return steps.map(step=>{let mine={...step};
 for(let name of["bias","value","low","hi\
 gh"])step[name]&&(mine[name]=arrays[step[name]].
@@ -4585,7 +4587,11 @@ contextDim);found.set(this.batch(codes,contexts,
 end-i,steps),i*size)}return found}},RemoteDecoder=class extends Decoder{constructor(payload){
 super(payload),this.url=payload.url,this.
 mostCodes=payload.mostCodes,this.kernel=
-"server",this.spreads=null}spread(){return null}async decode(z,context=null){
+"server",this.spreadUrl=payload.spreadUrl,
+this.hasSpread=!!payload.spreadUrl}spread(z,context=null){
+return this.hasSpread?this.all(z,context,
+this.spreadUrl):null}decode(z,context=null){
+return this.all(z,context,this.url)}async all(z,context,url){
 let{latentDim,contextDim,size,mostCodes}=this,
 count=this.count(z),told=this.contexts(context,
 count),width=latentDim+contextDim,rows=new Float32Array(
@@ -4595,18 +4601,18 @@ subarray(i*latentDim,(i+1)*latentDim),i*
 width),rows.set(told.subarray(i*contextDim,
 (i+1)*contextDim),i*width+latentDim);for(let i=0;i<
 count;i+=mostCodes){let part=await this.
-ask(rows.slice(i*width,(i+mostCodes)*width));
-found.set(part,i*size)}return found}async ask(rows){
+ask(url,rows.slice(i*width,(i+mostCodes)*
+width));found.set(part,i*size)}return found}async ask(url,rows){
 let request={method:"POST",headers:{"Con\
 tent-Type":"application/octet-stream"},body:rows},
-answer=await fetch(this.url,request);for(let again=0;answer.
+answer=await fetch(url,request);for(let again=0;answer.
 status===429&&again<5;again++){let seconds=Number(
 answer.headers.get("Retry-After"))||1;await new Promise(
 wake=>setTimeout(wake,1e3*seconds)),answer=
-await fetch(this.url,request)}if(!answer.
-ok)throw new Error(`the server answered ${answer.
-status}: ${await answer.text()}`);return new Float32Array(
-await answer.arrayBuffer())}};function createDecoder(payload,{
+await fetch(url,request)}if(!answer.ok)throw new Error(
+`the server answered ${answer.status}: ${await answer.
+text()}`);return new Float32Array(await answer.
+arrayBuffer())}};function createDecoder(payload,{
 kernel=null}={}){return payload.url?new RemoteDecoder(
 payload):new LocalDecoder(payload,kernel)}async function tellNotebook(app){let port=await globalThis.
 variform.port,told=" ";app.tell=()=>{let{

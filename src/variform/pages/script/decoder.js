@@ -130,6 +130,7 @@ class LocalDecoder extends Decoder {
     if (payload.spread) {
       this.spreads = [...this.steps.slice(0, payload.shared), ...this.prepared(payload.spread, arrays)];
     }
+    this.hasSpread = Boolean(payload.spread);
     this.largest = 1;
     this.batch(new Float32Array(this.latentDim), new Float32Array(this.contextDim), 1); // finds the largest layer
   }
@@ -239,19 +240,34 @@ class RemoteDecoder extends Decoder {
     this.url = payload.url;
     this.mostCodes = payload.mostCodes;
     this.kernel = "server";
-    this.spreads = null; // what a server gives are means
+    this.spreadUrl = payload.spreadUrl;
+    this.hasSpread = Boolean(payload.spreadUrl);
   }
 
-  /** @returns {Float32Array | null} */
-  spread() {
-    return null;
+  /**
+   * As of a LocalDecoder.
+   *
+   * @param {Float32Array} z
+   * @param {Float32Array | null} context
+   */
+  spread(z, context = null) {
+    return this.hasSpread ? this.all(z, context, this.spreadUrl) : null;
   }
 
   /**
    * @param {Float32Array} z
    * @param {Float32Array | null} context
    */
-  async decode(z, context = null) {
+  decode(z, context = null) {
+    return this.all(z, context, this.url);
+  }
+
+  /**
+   * @param {Float32Array} z
+   * @param {Float32Array | null} context
+   * @param {string} url
+   */
+  async all(z, context, url) {
     const { latentDim, contextDim, size, mostCodes } = this;
     const count = this.count(z);
     const told = this.contexts(context, count);
@@ -263,20 +279,23 @@ class RemoteDecoder extends Decoder {
       rows.set(told.subarray(i * contextDim, (i + 1) * contextDim), i * width + latentDim);
     }
     for (let i = 0; i < count; i += mostCodes) {
-      const part = await this.ask(rows.slice(i * width, (i + mostCodes) * width));
+      const part = await this.ask(url, rows.slice(i * width, (i + mostCodes) * width));
       found.set(part, i * size);
     }
     return found;
   }
 
-  /** @param {Float32Array<ArrayBuffer>} rows */
-  async ask(rows) {
+  /**
+   * @param {string} url
+   * @param {Float32Array<ArrayBuffer>} rows
+   */
+  async ask(url, rows) {
     const request = { method: "POST", headers: { "Content-Type": "application/octet-stream" }, body: rows };
-    let answer = await fetch(this.url, request);
+    let answer = await fetch(url, request);
     for (let again = 0; answer.status === 429 && again < 5; again++) {
       const seconds = Number(answer.headers.get("Retry-After")) || 1;
       await new Promise((wake) => setTimeout(wake, 1000 * seconds));
-      answer = await fetch(this.url, request);
+      answer = await fetch(url, request);
     }
     if (!answer.ok) throw new Error(`the server answered ${answer.status}: ${await answer.text()}`);
     return new Float32Array(await answer.arrayBuffer());

@@ -120,15 +120,14 @@ export class Panel {
    *
    * @param {Point} z
    * @param {Float32Array} values
+   * @param {Float32Array | null} deviations of these under p(x|z), where they are to be shown
    */
-  show(z, values) {
+  show(z, values, deviations) {
     const { app } = this;
     const { designs } = app.world;
     const near = app.nearest(z);
     this._showNearness(near);
     this._showValidity(z);
-    const { context, spread } = app.state;
-    const deviations = spread ? app.decoder.spread(z, context.length ? context : null) : null;
     if (designs.kind === "image") this._showImage(z, values, near.index, deviations);
     else if (designs.lines) this._showLine(values, near.index, deviations);
     else this._showRow(values, near.index, deviations);
@@ -250,7 +249,7 @@ export class Panel {
     const { app } = this;
     const { latents, conditions } = app.contents;
     const chosen = latents.order.slice(0, this.alone ? 0 : 6).sort((a, b) => a - b);
-    if (app.decoder.spreads) this.more.append(tick(SPREAD, app.state.spread, (spread) => app.set({ spread })));
+    if (app.decoder.hasSpread) this.more.append(tick(SPREAD, app.state.spread, (spread) => app.set({ spread })));
     this.codes = chosen.map((k) => ({ k, value: element("dd") }));
     this.told = element("div", { className: "told" });
     const saving = [

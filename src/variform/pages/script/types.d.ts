@@ -411,6 +411,8 @@ export type Payload = {
   contextDim: number;
   eventShape: number[];
   url?: string;
+  /** Where a server tells standard deviations of p(x|z). */
+  spreadUrl?: string;
   mostCodes?: number;
   steps?: Step[];
   /** How many of the steps are those of the network; behind them `spread` leads to standard deviations. */
@@ -427,9 +429,9 @@ export type Payload = {
 export type Decoder = {
   kernel: string;
   error?: number;
-  /** Null where there are no standard deviations of p(x|z). */
-  spreads: Step[] | null;
-  spread: (z: Float32Array, context?: Float32Array | null) => Float32Array | null;
+  /** Whether it knows standard deviations of p(x|z). */
+  hasSpread: boolean;
+  spread: (z: Float32Array, context?: Float32Array | null) => Float32Array | null | Promise<Float32Array>;
   decode: (z: Float32Array, context?: Float32Array | null) => Float32Array | Promise<Float32Array>;
 };
 
