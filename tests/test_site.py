@@ -53,7 +53,7 @@ class Page(HTMLParser):
     def __init__(self, path: Path) -> None:
         super().__init__()
         self.links, self.loads, self.anchors = [], [], {""}
-        self.language, self.switches = None, set()
+        self.language, self.switches, self.sections = None, set(), []
         self.feed(path.read_text(encoding="utf-8"))
 
     def handle_starttag(self, tag, attrs):
@@ -64,6 +64,8 @@ class Page(HTMLParser):
             self.links.append(given["href"])
         if "language-switch" in given.get("class", "").split():
             self.switches.add((given["hreflang"], given["href"]))
+        if tag == "section" and "id" in given:
+            self.sections.append(given["id"])
         if tag == "html":
             self.language = given.get("lang")
         if tag in ("script", "img", "iframe"):
@@ -128,6 +130,25 @@ def test_a_page_that_is_translated_leads_to_its_translation_and_back(site, page,
     for here, there in ((page, other), (other, page)):
         [(_, link)] = Page(site / f"{here}.html").switches
         assert (site / here).parent.joinpath(link).resolve() == (site / f"{there}.html").resolve()
+
+
+@pytest.mark.long
+def test_the_switch_stays_in_the_section(site, chromium):
+    """Sections have the same address in both languages, and those of README are its first."""
+    for path in (DOCS / "ko").rglob("*.md"):
+        name = path.relative_to(DOCS / "ko").with_suffix("")
+        original = site / "README.html" if name.name == "README" else site / f"docs/{name}.html"
+        sections = Page(site / f"ko/{name}.html").sections
+        pairs = list(zip(Page(original).sections, sections, strict=False))
+        assert len(pairs) == len(sections) > 0
+        assert [pair for pair in pairs if pair[0] != pair[1] and pair[0] != "id1"] == []
+    chromium.page.goto((site / "docs" / "lecture.html").as_uri() + "#the-whole-loss")
+    chromium.page.locator(".language-switch:visible").click()
+    chromium.page.wait_for_url((site / "ko" / "lecture.html").as_uri() + "#the-whole-loss")
+    heading = chromium.page.locator("#the-whole-loss h2")
+    assert "21. 손실 전체" in heading.inner_text()
+    assert abs(heading.bounding_box()["y"]) < 300
+    assert chromium.errors == []
 
 
 @pytest.mark.long
@@ -198,12 +219,12 @@ def test_the_glossary_has_every_number_of_an_evaluation():
         assert not word or word in headings, f"{key} stands in no heading of the glossary"
 
 
+# The title has dots that move in it until all pages that were found are shown.
 FOUND = """new Promise((resolve) => {
-  const look = () => document.querySelector("#search-results li a") ? resolve(true) : setTimeout(look, 50);
+  const title = () => document.querySelector("#search-results h2");
+  const look = () => title() && !title().querySelector("span") ? resolve(true) : setTimeout(look, 50);
   look();
 })"""
-
-
 FINDINGS = "[...document.querySelectorAll('#search-results li a')].map((link) => link.textContent)"
 
 

@@ -16,6 +16,7 @@ from sphinx.locale import _
 from sphinx.search.en import SearchEnglish
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
+CODE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 LANGUAGES = {"en": "English", "ko": "한국어"}
 
 
@@ -23,6 +24,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     """Connect links, the switch and the page at the root; teach the search Korean."""
     app.add_search_language(SearchKorean)
     app.connect("doctree-read", _link_across, priority=100)
+    app.connect("doctree-read", _same_anchors, priority=100)  # before tables of contents are made
     app.connect("html-page-context", _switch)
     app.connect("html-collect-pages", _root)
     return {"parallel_read_safe": True}
@@ -64,6 +66,20 @@ def _link_across(app: Sphinx, doctree: nodes.document) -> None:
         link = nodes.reference("", "", internal=False, refuri=target)
         link += node.children
         node.replace_self(link)
+
+
+def _same_anchors(app: Sphinx, doctree: nodes.document) -> None:
+    """A section's address is that of the original's: one made of Korean letters would be `id1`, `id2` and so on."""
+    language = app.config.language
+    if language == "en":
+        return
+    place = _counterpart(app.env.docname, "en")
+    text = CODE.sub("", (DOCS.parent / f"{place}.md").read_text(encoding="utf-8"))
+    titles = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    for section, title in zip(doctree.findall(nodes.section), titles, strict=False):
+        anchor = nodes.make_id(title)
+        if anchor and anchor not in section["ids"]:
+            section["ids"].insert(0, anchor)
 
 
 def _counterpart(page: str, language: str) -> str:
