@@ -6,6 +6,7 @@ import os
 import pytest
 
 os.environ.setdefault("MPLBACKEND", "Agg")
+os.environ["LC_ALL"] = "C.UTF-8"  # reports are in the language of the system
 # `make test` runs as many processes as there are processors: more threads than that wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 

@@ -115,7 +115,7 @@ def workspace(finished, tmp_path, monkeypatch):
 def no_pictures(monkeypatch):
     monkeypatch.setattr("variform.runs.train.draw_pictures", lambda *_: [])
     monkeypatch.setattr("variform.runs.train.write_report", lambda *_: None)
-    monkeypatch.setattr("variform.runs.train.write_explorer", lambda *_: "")
+    monkeypatch.setattr("variform.runs.train.write_explorer", lambda *_, **__: "")
 
 
 def tree(folder):

@@ -39,6 +39,8 @@ InitialisationName = Literal[
     "torch", "he-normal", "he-uniform", "glorot-normal", "glorot-uniform", "orthogonal"
 ]
 ProgressStyle = Literal["auto", "bar", "lines", "json", "none"]
+LanguageName = Literal["auto", "en", "ko"]
+"""Of pages: English, what a file of `pages/words` has, or what the reader's computer speaks."""
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 Support = Literal["real", "unit", "levels", "counts"]
 """The values that a likelihood is for: any number, [0, 1], the levels k / (L - 1), or counts."""

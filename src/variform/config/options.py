@@ -33,6 +33,7 @@ NAMES = frozenset(
             "intervals",
             "json",
             "kind",
+            "language",
             "level",
             "licence",
             "mask",

@@ -7,6 +7,10 @@ _LONGEST_QUOTE = 60  # characters of a cell in a message
 _MOST_LISTED = 10  # texts of a list in a message
 
 
+class Own(str):
+    """A text of the user's, such as the name of a column: no language of a page changes it."""
+
+
 def quoted(text: object) -> str:
     """A text of the user's data as messages show it: in quotes, on one line, and of a long one only the beginning.
 

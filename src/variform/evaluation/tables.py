@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from variform.config.words import Own
 from variform.evaluation.metrics import METRICS
 from variform.evaluation.standard_error import HIGH_K
 
@@ -143,7 +144,7 @@ LINEAR = (
 def response_table(numbers: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
     """What `evaluation.responses.linear_fits` found as header and rows of text."""
     rows = [
-        [name, r_squared(fit["codes"]), r_squared(fit["pca"]), f"{fit['rows']:,}"]
+        [Own(name), r_squared(fit["codes"]), r_squared(fit["pca"]), f"{fit['rows']:,}"]
         for name, fit in numbers["responses"].items()
     ]
     return ["response", "R² from codes", "R² from PCA", "rows"], rows

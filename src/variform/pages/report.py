@@ -5,6 +5,7 @@ import re
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from typing import Any
 from markupsafe import Markup, escape
 
 from variform.config.options import in_options
+from variform.config.words import Own
+from variform.pages.language import ENGLISH, Words
 from variform.pages.palette import DARK_PALETTE, PALETTE
 
 PAGE_DPI = 96  # what browsers call an inch
@@ -124,6 +127,7 @@ def render(
     top: Picture | None = None,
     folded: Sequence[tuple[str, str]] = (),
     networks: str = "",
+    words: Words = ENGLISH,
 ) -> str:
     """The report as the text of one HTML page.
 
@@ -147,6 +151,7 @@ def render(
         top: The picture that stands above the numbers.
         folded: Names and values, as facts, that few readers need: they stand at the end and open with a click.
         networks: A drawing of the model's networks as an element of the page, which opens there too.
+        words: The language. Whatever is passed is English; an `Own` text stays as it is in every language.
 
     Raises:
         ValueError: if a picture is not a PNG file.
@@ -170,12 +175,14 @@ def render(
         keep_trailing_newline=True,
         undefined=StrictUndefined,
     )
-    environment.filters["options"] = _options
+    environment.filters["say"] = words.say
+    environment.filters["options"] = partial(_options, words)
     environment.filters["unbroken"] = unbroken
     source = (
         resources.files("variform.pages").joinpath("report.html.j2").read_text(encoding="utf-8")
     )
     return environment.from_string(source).render(
+        language=words.code,
         title=title,
         summary=summary,
         facts=facts,
@@ -186,7 +193,7 @@ def render(
         warnings=warnings,
         config=config,
         explorer=explorer,
-        verdict=verdict.replace(" ± ", "\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}"),
+        verdict=Own(words.say(verdict).replace(" ± ", "\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}")),
         advice=advice,
         top=_embed(top) if top else None,
         folded=folded,
@@ -196,9 +203,9 @@ def render(
     )
 
 
-def _options(sentence: str) -> Markup:
+def _options(words: Words, sentence: str) -> Markup:
     """The sentence as HTML that names options where it has fields."""
-    return unbroken(in_options(sentence))
+    return unbroken(in_options(words.say(sentence)))
 
 
 def unbroken(sentence: str) -> Markup:

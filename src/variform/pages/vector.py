@@ -7,7 +7,7 @@ light and dark. Clouds of many points stay pixels inside (`style.scatter_points`
 
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -22,6 +22,8 @@ from variform.pages.palette import PALETTE
 from variform.pages.report import Drawing, Part, Picture
 from variform.pages.style import GREY, INK, PALE, TICK_SIZE, Array, save_figure
 from variform.system.files import replacing
+
+Say = Callable[[str], str]
 
 _DOTS = 160  # an inch, of what stays pixels
 _PAD = 0.05  # inches around a part
@@ -46,7 +48,7 @@ _PLACED = ("d", "x", "y", "points", "transform", "width", "height", "cx", "cy", 
 _HREF = "{http://www.w3.org/1999/xlink}href"
 
 
-def picture_of(figure: Figure, title: str, path: Path, caption: str) -> Picture:
+def picture_of(figure: Figure, title: str, path: Path, caption: str, say: Say = str) -> Picture:
     """Write a figure as PNG, and say how a page shows it: as a drawing where it is not a wall of tiles.
 
     Args:
@@ -54,18 +56,20 @@ def picture_of(figure: Figure, title: str, path: Path, caption: str) -> Picture:
         title: What is seen.
         path: The PNG file.
         caption: What to learn from it.
+        say: What puts a text into the language of the page; the file stays English.
     """
     with replacing(path) as temporary:
         save_figure(figure, temporary)
-    return Picture(title, path, caption, drawing_of(figure, title))
+    return Picture(title, path, caption, drawing_of(figure, title, say))
 
 
-def drawing_of(figure: Figure, title: str) -> Drawing | None:
+def drawing_of(figure: Figure, title: str, say: Say = str) -> Drawing | None:
     """The figure as a drawing, panel by panel; None where a panel is a wall of tiles, which PNG holds better.
 
     Args:
         figure: The figure, which is used up.
         title: What is seen: no two figures of one page have the same.
+        say: What puts a text into the language of the page.
 
     Example:
         >>> from variform.pages.latents import plot_latent
@@ -87,12 +91,13 @@ def drawing_of(figure: Figure, title: str) -> Drawing | None:
         panel.patch.set_visible(False)
     for words in figure.texts:
         words.set(visible=False, in_layout=False)
-    drawer = _Drawer(figure, title)
+    drawer = _Drawer(figure, title, say)
     keys = [drawer.key(legend, place) for legend in figure.legends for place in _entries(legend)]
     for legend in figure.legends:
         legend.set_visible(False)
     parts = [drawer.panel(group, around) for group in panels]
-    return Drawing(heading, "; ".join(_plain(words) for words in notes if words), parts, keys)
+    note = "; ".join(say(_plain(words)) for words in notes if words)
+    return Drawing(say(heading), note, parts, keys)
 
 
 def _panels(figure: Figure) -> list[list[Axes]]:
@@ -130,9 +135,10 @@ def _extent(group: Sequence[Axes]) -> Array:
 class _Drawer:
     """Draws parts of a figure, the others hidden."""
 
-    def __init__(self, figure: Figure, title: str) -> None:
+    def __init__(self, figure: Figure, title: str, say: Say) -> None:
         self.figure = figure
         self.title = title
+        self.say = say
         self.count = 0
 
     def panel(self, group: Sequence[Axes], around: Array) -> Part:
@@ -190,12 +196,14 @@ class _Drawer:
                 metadata={"Date": None},
             )
         width = figure.get_figwidth() if inches is None else inches.width
-        return Part(_as_html(written.getvalue(), name), round(width * 96))
+        return Part(_as_html(written.getvalue(), name, self.say), round(width * 96))
 
 
-def _as_html(written: bytes, name: str) -> str:
+def _as_html(written: bytes, name: str, say: Say) -> str:
     """Matplotlib's SVG as an element of a page."""
     root = ElementTree.fromstring(written)
+    for group in root.iter():
+        _put(group, say)
     for parent in root.iter():
         for child in list(parent):
             if child.tag.endswith(("}metadata", "}style")):
@@ -214,11 +222,24 @@ def _as_html(written: bytes, name: str) -> str:
         "width": f"{width * _PIXELS:.0f}",
         "height": f"{height * _PIXELS:.0f}",
         "role": "img",
-        "aria-label": name,
+        "aria-label": say(name),
         "stroke-linejoin": "round",
         "fill": "currentColor",  # what Matplotlib leaves black
     }
     return ElementTree.tostring(root, encoding="unicode")
+
+
+def _put(group: ElementTree.Element, say: Say) -> None:
+    """Say the lines of a text each, or where they are one phrase, which was broken, all of them in the first."""
+    lines = [child for child in group if child.tag.endswith("}text")]
+    texts = [line.text or "" for line in lines]
+    said = [say(text) for text in texts]
+    if said == texts and (whole := say(" ".join(texts))) != " ".join(texts):
+        said = [whole]
+    for line, words in zip(lines, said, strict=False):
+        line.text = words
+    for line in lines[len(said) :]:
+        group.remove(line)
 
 
 def _attributes(element: ElementTree.Element, used: set[str]) -> dict[str, str]:

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from variform.config.checks import checked
+from variform.config.choices import LanguageName
 from variform.config.model import network_name, prior_name
 from variform.config.run import RunConfig, objective_name
 from variform.config.words import counted
@@ -51,6 +52,7 @@ def explorer_page(
     study: Study | None = None,
     rows: RowCount | None = None,
     embedding: EmbeddingName | None = None,
+    language: LanguageName = "auto",
 ) -> Page:
     """The explorer page of a run, with its decoder inside.
 
@@ -62,6 +64,7 @@ def explorer_page(
         study: A design study of these data, by what it is called.
         rows: How many rows the map shows; by default as many as a small page has room for.
         embedding: A picture of neighbours beside the planes of the map; without it there is none.
+        language: Of the page; `auto` is that of the browser.
 
     Raises:
         ValueError: for a decoder that is too large for a page, or of a kind that it cannot run, and for a study of
@@ -72,7 +75,7 @@ def explorer_page(
     contents = explorer_contents(
         run, splits, numbers, source=source, study=study, rows=rows, embedding=embedding
     )
-    return render_page(contents, decoder)
+    return render_page(contents, decoder, language=language)
 
 
 def _require_small(run: Run) -> None:
@@ -109,13 +112,14 @@ def served_page(
     source: str | None = None,
     rows: RowCount | None = None,
     embedding: EmbeddingName | None = None,
+    language: LanguageName = "auto",
 ) -> Page:
     """The explorer page of a run, whose decoder is asked for by `POST decode` and `POST spread`.
 
     Args:
         run: The run.
         source: Data on the map instead of the run's own.
-        rows, embedding: As of `explorer_page`.
+        rows, embedding, language: As of `explorer_page`.
 
     Raises:
         ValueError: for data that are not those of the run, or do not fit its model.
@@ -126,7 +130,8 @@ def served_page(
         contents = explorer_contents(
             run, run.data(), run.evaluation, source=source, rows=rows, embedding=embedding
         )
-    return render_page(contents, remote_payload(run.vae, "decode", "spread"), connect="'self'")
+    payload = remote_payload(run.vae, "decode", "spread")
+    return render_page(contents, payload, connect="'self'", language=language)
 
 
 @checked
@@ -184,16 +189,18 @@ def write_explorer(
     *,
     folder: Path | None = None,
     study: Study | None = None,
+    language: LanguageName = "auto",
 ) -> str:
     """Write explorer.html; what is returned says why it could not be made, or is empty.
 
     Args:
-        run, splits, numbers, study: As of `explorer_page`.
+        run, splits, numbers, study, language: As of `explorer_page`.
         folder: Where to; the run's folder by default.
     """
     path = (folder or run.folder) / "explorer.html"
     try:
-        write_text(path, explorer_page(run, splits, numbers, study=study).html)
+        page = explorer_page(run, splits, numbers, study=study, language=language)
+        write_text(path, page.html)
     except ValueError as error:
         path.unlink(missing_ok=True)  # of another decoder
         return f"There is no explorer page: {error}"
@@ -208,6 +215,7 @@ def explore(
     study: str | Path | None = None,
     rows: RowCount | None = None,
     embedding: EmbeddingName | None = None,
+    language: LanguageName = "auto",
 ) -> Page:
     """The explorer page of a run, or of a model file alone, which shows itself in a notebook.
 
@@ -216,7 +224,7 @@ def explore(
             no data are named.
         source: Data on the map instead of the run's own.
         study: Folder of a design study of the run's data, whose designs stand on the map and in a tab of their own.
-        rows, embedding: As of `explorer_page`.
+        rows, embedding, language: As of `explorer_page`.
 
     Raises:
         FileNotFoundError: when it is not the folder of a run with a model.
@@ -229,7 +237,8 @@ def explore(
             raise ValueError(
                 "`study` must have the run that it searched, with its data; got a model file alone. Name the run."
             )
-        return render_page(_contents_of_model(opened, source, rows, embedding), _embedded(opened))
+        contents = _contents_of_model(opened, source, rows, embedding)
+        return render_page(contents, _embedded(opened), language=language)
     splits = opened.data()
     looked_at = None
     if study is not None:
@@ -243,6 +252,7 @@ def explore(
         study=looked_at,
         rows=rows,
         embedding=embedding,
+        language=language,
     )
 
 

@@ -1,6 +1,6 @@
 """The pictures and the report of a run."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -15,7 +15,7 @@ from torch import Tensor
 from variform.config.model import prior_name
 from variform.config.run import objective_name
 from variform.config.toml import to_command, to_dict
-from variform.config.words import counted, listed
+from variform.config.words import Own, counted, listed
 from variform.data.dataset import Splits
 from variform.data.schema import Schema
 from variform.evaluation import exploration
@@ -35,6 +35,7 @@ from variform.model.vae import VAE
 from variform.pages.architecture import plot_architecture
 from variform.pages.curves import plot_curves
 from variform.pages.examples import plot_reconstructions, plot_samples
+from variform.pages.language import ENGLISH, Words
 from variform.pages.latents import (
     plot_conditions,
     plot_interpolation,
@@ -351,10 +352,18 @@ def plot(run: Run, name: PictureName) -> Figure:
 
 
 def draw_pictures(
-    run: Run, splits: Splits, numbers: dict[str, Any], history: list[dict[str, Any]]
-) -> list[Picture]:
-    """Write figures/*.png and say what each shows; of a collapsed model none of the latent space."""
+    run: Run, splits: Splits, numbers: dict[str, Any], history: list[dict[str, Any]], words: Words = ENGLISH
+) -> list[Picture]:  # fmt: skip
+    """Write figures/*.png and say what each shows; of a collapsed model none of the latent space.
+
+    `words` is the language of the drawings for the report.
+    """
     subject = Subject(run, splits, numbers, history)
+    own = _names_in(splits.schema, splits.test.responses)
+
+    def say(text: str) -> str:
+        return text if text in own else words.say(text)
+
     folder = run.folder / "figures"
     folder.mkdir(exist_ok=True)
     pictures = []
@@ -363,8 +372,18 @@ def draw_pictures(
         if sketch is None:
             continue
         path = folder / f"{name}.png"
-        pictures.append(picture_of(sketch.plot(), sketch.title, path, sketch.caption))
+        pictures.append(picture_of(sketch.plot(), sketch.title, path, sketch.caption, say))
     return pictures
+
+
+def _names_in(schema: Schema, responses: Iterable[str]) -> frozenset[str]:
+    """What stands in pictures and is the user's: names of columns, of categories and of classes."""
+    conditions = [item.name for item in schema.conditions]
+    columns = [*schema.columns, *schema.unit_names, *conditions, *responses]
+    categories = [name for names in schema.categories for name in names]
+    given = [name for item in schema.conditions for name in item.categories]
+    titles = map(schema.title, columns)
+    return frozenset((*columns, *titles, *categories, *given, *schema.classes))
 
 
 def _left_out(numbers: dict[str, Any]) -> list[str]:
@@ -377,7 +396,8 @@ def _left_out(numbers: dict[str, Any]) -> list[str]:
 
 
 def write_report(
-    run: Run, splits: Splits, numbers: dict[str, Any], history: History, pictures: list[Picture], missing: str = ""
+    run: Run, splits: Splits, numbers: dict[str, Any], history: History, pictures: list[Picture], missing: str = "",
+    words: Words = ENGLISH,
 ) -> None:  # fmt: skip
     """Write report.html, one file that opens offline; `missing` says why there is no explorer.html to link."""
     source, config = splits.schema.source, run.config
@@ -405,6 +425,7 @@ def write_report(
         networks=_networks(run, notes),
         explorer="" if missing else "explorer.html",
         config=tomli_w.dumps(to_dict(config)),
+        words=words,
     )
     write_text(run.folder / "report.html", html)
 
@@ -482,7 +503,7 @@ def _tables(schema: Schema, numbers: dict[str, Any], axes: dict[str, Any] | None
     }
     if errors["VAE"]:
         by_column = [
-            [schema.title(column), *(show(error[column]) for error in errors.values())]
+            [Own(schema.title(column)), *(show(error[column]) for error in errors.values())]
             for column in errors["VAE"]
         ]
         unit = "RMS, in each column's unit"
@@ -508,10 +529,10 @@ def _worst_rows(schema: Schema, worst: list[dict[str, Any]]) -> Table:
     rows = []
     for row in worst:
         figures = (f"{row['reconstruction_error']:.4g}", f"{row['nll']:,.2f}")
-        known = [_cell(row["responses"][name]) for name in responses]
-        rows.append([f"{row['row']}", *(row["name"] for _ in names), *figures, *known])
+        known = [Own(_cell(row["responses"][name])) for name in responses]
+        rows.append([f"{row['row']}", *(Own(row["name"]) for _ in names), *figures, *known])
     note = "Rows are counted from 0, in the order in which the data are read; the error is the RMS, in your units."
-    head = ["row", *names, "error", "NLL", *map(schema.title, responses)]
+    head = ["row", *names, "error", "NLL", *(Own(schema.title(name)) for name in responses)]
     words = {"error": METRICS["reconstruction_error"].meaning, "NLL": METRICS["nll"].meaning}
     return Table("The worst reconstructions", head, rows, note, words)
 

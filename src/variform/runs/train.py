@@ -12,7 +12,7 @@ from typing import Any
 import tomli_w
 
 from variform.config.checks import Count, checked
-from variform.config.choices import ProgressStyle
+from variform.config.choices import LanguageName, ProgressStyle
 from variform.config.data import DataConfig
 from variform.config.model import COPIES
 from variform.config.run import EvaluationConfig, RunConfig
@@ -26,6 +26,7 @@ from variform.model.alignment import Alignment, drop_turn, move
 from variform.model.own_networks import keep, kept_codes, sources_of
 from variform.model.vae import VAE
 from variform.objectives.build import build_objective
+from variform.pages.language import words_of
 from variform.runs.explorer import write_explorer
 from variform.runs.film import FILM, Filming
 from variform.runs.folder import (
@@ -72,6 +73,7 @@ def train_run(
     on_step: Callbacks = None,
     on_epoch: Callbacks = None,
     film: bool = False,
+    language: LanguageName = "auto",
 ) -> Run:
     """Read, build, fit, evaluate, draw and report, into a new folder.
 
@@ -90,6 +92,7 @@ def train_run(
         rows: The data, where they are in memory: the run keeps them in its folder.
         on_step, on_epoch: Called after each step and each epoch, as by `fit`.
         film: Keep frames of the latent space while it comes to be, in film.safetensors, for `film_of`.
+        language: Of the report and the explorer page; `auto` is that of the system, and of a page that of the browser.
 
     Raises:
         HeldError: when another process writes into the folder.
@@ -113,7 +116,7 @@ def train_run(
             else:
                 beginning = (stack, config, folder, overwrite, tell, rows, watched)
                 run, splits, history = _begun(*beginning)
-        return _finish(run, splits, history, progress, pictures)
+        return _finish(run, splits, history, progress, pictures, language)
 
 
 def _was_restarted(folder: Path) -> bool:
@@ -172,6 +175,7 @@ def resume_run(
     tell: Callable[[str], None] | None = None,
     on_step: Callbacks = None,
     on_epoch: Callbacks = None,
+    language: LanguageName = "auto",
 ) -> Run:
     """Go on with an interrupted run; it ends with the same bits as one that was left alone.
 
@@ -186,7 +190,7 @@ def resume_run(
         progress: How progress is shown on standard error, as of `fit`.
         pictures: Draw the figures and write the report too.
         tell: Takes a sentence on responses that have changed since the run began, and on what follows from more epochs.
-        on_step, on_epoch: As of `train_run`.
+        on_step, on_epoch, language: As of `train_run`.
 
     Raises:
         FileNotFoundError: when the folder is not that of a run.
@@ -203,7 +207,7 @@ def resume_run(
     with ExitStack() as stack:
         with processes.joined():
             run, splits, history = _resumed(stack, folder, evaluation, tell, watched, epochs)
-        return _finish(run, splits, history, progress, pictures)
+        return _finish(run, splits, history, progress, pictures, language)
 
 
 def _resumed(
@@ -349,8 +353,8 @@ def _chosen_since(config: DataConfig, splits: Splits) -> dict[str, str]:
 
 
 def _finish(
-    run: Run, splits: Splits, history: History, progress: bool | ProgressStyle, pictures: bool
-) -> Run:
+    run: Run, splits: Splits, history: History, progress: bool | ProgressStyle, pictures: bool, language: LanguageName
+) -> Run:  # fmt: skip
     """What process 0 does with a trained model: files, numbers, pictures, report."""
     if processes.rank() != 0:
         return run
@@ -370,9 +374,10 @@ def _finish(
             write_json(run.folder / "evaluation.json", numbers)
         if pictures:
             with taking(run.folder, "the pictures and the report"):
-                figures = draw_pictures(run, splits, numbers, history.rows)
-                missing = write_explorer(run, splits, numbers)
-                write_report(run, splits, numbers, history, figures, missing)
+                words = words_of(language)
+                figures = draw_pictures(run, splits, numbers, history.rows, words)
+                missing = write_explorer(run, splits, numbers, language=language)
+                write_report(run, splits, numbers, history, figures, missing, words)
     return run
 
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
+from variform.config.choices import LanguageName
 from variform.faces.cli.options import Flag, Option
 from variform.faces.cli.output import open_page, opened_run, require_there, say, writing_into
 from variform.system.extras import needing
@@ -17,6 +18,7 @@ def explore(
     study: Annotated[Path | None, Option] = None,
     rows: Annotated[int | None, Option] = None,
     embedding: Annotated[Literal["tsne"] | None, Option] = None,
+    language: Annotated[LanguageName, Option] = "auto",
     out: Annotated[Path | None, Option] = None,
 ) -> None:
     """Write the explorer: one HTML page that opens without a server and decodes in the browser.
@@ -36,6 +38,7 @@ def explore(
         rows: How many rows the map shows, up to 100000; by default as many as a small page has room for.
         embedding: A picture of neighbours beside the planes of the map, of up to 5000 rows: t-SNE, whose distances mean
             nothing.
+        language: Of the page; auto is that of the browser, where there is one, else English.
         out: A new .html file; by default explorer.html in the run's folder, which is written anew; of a model file a
             new .html file beside it.
     """
@@ -50,7 +53,12 @@ def explore(
         require_new(path)
     with writing_into(run, out):
         page = explorer.explore(
-            opened_run(run), source=data, study=study, rows=rows, embedding=embedding
+            opened_run(run),
+            source=data,
+            study=study,
+            rows=rows,
+            embedding=embedding,
+            language=language,
         )
         write_text(path, page.html, new=is_new)
     say(f"Explorer, {len(page.html) / 1e6:.1f} MB: {path}")
@@ -63,6 +71,7 @@ def serve(
     data: Annotated[str | None, Option] = None,
     rows: Annotated[int | None, Option] = None,
     embedding: Annotated[Literal["tsne"] | None, Option] = None,
+    language: Annotated[LanguageName, Option] = "auto",
     host: Annotated[str, Option] = "127.0.0.1",
     port: Annotated[int, Option] = 8000,
     most_rows: Annotated[int, Option] = 10_000,
@@ -78,7 +87,7 @@ def serve(
     Args:
         run: Folder of a run, or a model file alone, as for `variform explore`.
         data: Rows on the map instead of the run's own, in the same shape.
-        rows, embedding: As for `variform explore`.
+        rows, embedding, language: As for `variform explore`.
         host: The address to listen at; who reaches it can use page and model. The default is this computer alone.
         port: The port to listen at; 0 takes any that is free.
         most_rows: Rows, points or importance samples of one request at /v1/...; what has more is refused.
@@ -96,7 +105,7 @@ def serve(
         say(f"Explorer: {url}\nFor programs: {url}docs (stop with Ctrl-C)")
 
     opened = opened_run(run)
-    page = served_page(opened, source=data, rows=rows, embedding=embedding)
+    page = served_page(opened, source=data, rows=rows, embedding=embedding, language=language)
     limits = {"most_rows": most_rows, "most_bytes": most_bytes}
     app = application(Model(opened.vae), page=page.html, names=(host,), **limits)
     serve(app, host=host, port=port, started=started)

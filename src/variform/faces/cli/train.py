@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from variform.config.choices import ProgressStyle
+from variform.config.choices import LanguageName, ProgressStyle
 from variform.config.data import DataConfig
 from variform.config.model import ModelConfig
 from variform.config.run import EvaluationConfig, RunConfig, default_folder
@@ -44,6 +44,7 @@ def demo(
     out: Annotated[Path, Option] = Path("runs/demo"),
     overwrite: Annotated[bool, Flag] = False,
     open: Annotated[bool, Flag] = False,
+    language: Annotated[LanguageName, Option] = "auto",
 ) -> None:
     """Train on 2,000 pictures of brackets and write a report: the quickest way to see everything.
 
@@ -53,6 +54,7 @@ def demo(
         out: Folder of the run.
         overwrite: Set the results of a run that is there aside, in a folder replaced-1.
         open: Open the report in the browser at the end; without a display it says where it lies.
+        language: As for `variform train`.
     """
     config = RunConfig(
         source="brackets",
@@ -62,7 +64,7 @@ def demo(
         ),
         evaluation=EvaluationConfig(refine=50, nll_samples=100),
     )
-    _train(config, out, overwrite=overwrite)
+    _train(config, out, overwrite=overwrite, language=language)
     if open:
         open_page(out / "report.html")
 
@@ -83,6 +85,7 @@ def train(
     track: Annotated[tuple[Tracker, ...], Option] = (),
     callback: Annotated[tuple[str, ...], Option] = (),
     film: Annotated[bool, Flag] = False,
+    language: Annotated[LanguageName, Option] = "auto",
     data: DataOptions = DataConfig(),
     model: ModelOptions = ModelConfig(),
     train: TrainOptions = TrainConfig(),
@@ -117,6 +120,8 @@ def train(
             both. It may end the training by raising variform.StopTraining. Give the option again for more.
         film: Keep frames of the latent space while it comes to be, at most 40, for `variform draw RUN --film`. A run
             that is resumed goes on with its film.
+        language: Of the report and the explorer page; auto is the language of the system for the report, and that of
+            the browser for the page.
     """
     if resume is not None:
         from variform.runs.train import resume_run
@@ -139,7 +144,7 @@ def train(
             )
         style = "none" if quiet else progress
         tell = None if quiet else say_aside
-        options: dict[str, Any] = {"progress": style, "tell": tell}
+        options: dict[str, Any] = {"progress": style, "tell": tell, "language": language}
         run = resume_run(
             resume,
             evaluation=evaluation,
@@ -166,7 +171,7 @@ def train(
     )
     folder = out or default_folder(source)
     options = {"overwrite": overwrite, "json": json, "progress": progress, "quiet": quiet}
-    _train(whole, folder, track=track, callback=callback, film=film, **options)
+    _train(whole, folder, track=track, callback=callback, film=film, language=language, **options)
 
 
 def latent_dim(
@@ -279,7 +284,7 @@ def _require_source(source: str) -> None:
 def _train(
     config: RunConfig, folder: Path, *,
     overwrite: bool, json: bool = False, progress: ProgressStyle = "auto", quiet: bool = False,
-    track: tuple[Tracker, ...] = (), callback: tuple[str, ...] = (),
+    track: tuple[Tracker, ...] = (), callback: tuple[str, ...] = (), language: LanguageName = "auto",
     film: bool = False,
 ) -> None:  # fmt: skip
     _require_source(config.source)
@@ -294,6 +299,7 @@ def _train(
     tell = None if quiet else say_aside
     options: dict[str, Any] = {"overwrite": overwrite, "progress": style, "tell": tell}
     options["film"] = film
+    options["language"] = language
     run = train_run(config, folder, **options, **callbacks)
     report_on(run, json, quiet=quiet)
 

@@ -11,7 +11,9 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
+from variform.config.choices import LanguageName
 from variform.pages.explorer.packing import packed
+from variform.pages.language import phrases_of_page
 from variform.system.extras import needing
 from variform.system.files import to_json, write_text
 
@@ -65,7 +67,13 @@ class Page:
         )
 
 
-def render(contents: dict[str, Any], decoder: dict[str, Any], *, connect: str = "'none'") -> Page:
+def render(
+    contents: dict[str, Any],
+    decoder: dict[str, Any],
+    *,
+    connect: str = "'none'",
+    language: LanguageName = "auto",
+) -> Page:
     """The page of a run.
 
     Whatever the contents hold is shown as text: packed it cannot end its element, and the script puts none into HTML.
@@ -74,6 +82,7 @@ def render(contents: dict[str, Any], decoder: dict[str, Any], *, connect: str = 
         contents: What `contents.gather` gives.
         decoder: What `createDecoder` in script/decoder.js takes.
         connect: What the page may connect to, as in a content security policy; nothing by default.
+        language: Of the page; `auto` is that of the browser, where the page has it, else English.
 
     Example:
         >>> page = render({"title": "</script>"}, {})
@@ -89,6 +98,8 @@ def render(contents: dict[str, Any], decoder: dict[str, Any], *, connect: str = 
     )
     weights = base64.b64decode(decoder.get("weights", ""))
     rest = {name: value for name, value in decoder.items() if name != "weights"}
+    words = phrases_of_page(language)
+    data = {"contents": contents, "decoder": rest, "words": words}
     text = environment.from_string(skeleton).render(
         title=contents["title"],
         script=packed(script.encode()),
@@ -99,7 +110,8 @@ def render(contents: dict[str, Any], decoder: dict[str, Any], *, connect: str = 
         script_hash=_hash(script),
         style_hash=_hash(style),
         connect=connect,
-        data=packed(to_json({"contents": contents, "decoder": rest}).encode()),
+        language="en" if language == "auto" else language,
+        data=packed(to_json(data).encode()),
     )
     return Page(text)
 

@@ -9,7 +9,7 @@
 
 import { Address, MOST_PINS, PICTURE, THEMES } from "./address.js";
 import { csvOf, floatsOf, npyOf, save } from "./bytes.js";
-import { colouring, numbersOf, wordsOf } from "./colouring.js";
+import { colouring, numbersOf, titleOf, wordsOf } from "./colouring.js";
 import { Designs } from "./designs.js";
 import { button, byId, element, text, unbroken } from "./elements.js";
 import { Cloud, Picture, Plane } from "./geometry.js";
@@ -20,12 +20,13 @@ import { quantitiesOf, within } from "./quantities.js";
 import { shuffled } from "./random.js";
 import { isWithin } from "./region.js";
 import { Study } from "./study.js";
-import { away } from "./text.js";
+import { away, rowName } from "./text.js";
 import { Theme } from "./theme.js";
 import { contextOf, Thumbnails } from "./thumbnails.js";
 import { Tour } from "./tour.js";
 import { VIEWS } from "./views/index.js";
 import { RebuiltView } from "./views/rebuilt.js";
+import { say, t } from "./words.js";
 
 const POINT_KEYS = [
   ["Arrow keys", "on the map: move the point, with Shift further; on pictures: go from one to the next"],
@@ -117,7 +118,7 @@ export class App {
     this.live = this.state.z;
     this.near = this.nearest(this.live);
     byId("title").textContent = contents.title;
-    byId("summary").textContent = contents.summary;
+    byId("summary").textContent = say(contents.summary);
     this._warn(contents.numbers.warnings);
     this._buildTools();
     this._buildTabs();
@@ -134,7 +135,7 @@ export class App {
     const host = byId("warnings");
     host.hidden = !sentences.length;
     for (const sentence of sentences) {
-      host.append(element("p", {}, text("b", "Warning. "), ...unbroken(sentence)));
+      host.append(element("p", {}, text("b", `${t`Warning.`} `), ...unbroken(say(sentence))));
     }
   }
 
@@ -178,7 +179,7 @@ export class App {
     if (pins.length < MOST_PINS) this.set({ z, pins: [...pins, z] });
     else {
       this.set({ z });
-      this.toast(`The page keeps ${MOST_PINS} pins: save them as a file, or take one away`);
+      this.toast(t`The page keeps ${MOST_PINS} pins: save them as a file, or take one away`);
     }
   }
 
@@ -229,7 +230,7 @@ export class App {
         this._say(live);
       }
     } catch (error) {
-      this.toast(`The decoder failed: ${error.message}`);
+      this.toast(t`The decoder failed: ${error.message}`);
     }
     this._busy = false;
   }
@@ -381,9 +382,8 @@ export class App {
    */
   nameOf(i) {
     const { label } = this.world;
-    const name = this.contents.rows.names?.[i];
     const category = label?.categories[numbersOf(label)[i]];
-    return [name, category].filter(Boolean).join(", ");
+    return [rowName(this.contents.rows.names?.[i]), category].filter(Boolean).join(", ");
   }
 
   /**
@@ -397,8 +397,8 @@ export class App {
     const isTold = (/** @type {ColourColumn} */ { name, role }) => TOLD.includes(role) || name === colour;
     const columns = this.world.columns.filter(isTold);
     return {
-      name: this.contents.rows.names?.[i] ?? `example ${i + 1}`,
-      facts: columns.map((column) => [column.name, wordsOf(column, i)]),
+      name: rowName(this.contents.rows.names?.[i]) ?? t`example ${i + 1}`,
+      facts: columns.map((column) => [titleOf(column), wordsOf(column, i)]),
     };
   }
 
@@ -499,7 +499,7 @@ export class App {
     const near = this.nearest(z);
     const { name, facts } = this.describe(near.index);
     const known = facts.map(([what, words]) => `; ${what} ${words}`).join("");
-    return `${where}. Nearest example ${name}, ${away(near.distance)}${known}.`;
+    return t`${where}. Nearest example ${name}, ${away(near.distance)}${known}.`;
   }
 
   /** @param {string} words */
@@ -516,7 +516,7 @@ export class App {
     const host = byId("tabs");
     for (const { key, title } of this.views) {
       const roles = { id: `tab-${key}`, role: "tab", "aria-controls": "view" };
-      host.append(button(title, () => this.open(key), roles));
+      host.append(button(say(title), () => this.open(key), roles));
     }
     host.addEventListener("keydown", (event) => {
       const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key] ?? 0;
@@ -530,12 +530,12 @@ export class App {
   }
 
   _buildTools() {
-    this.themeButton = button("", () => this._nextTheme(), { title: "Light, dark, or as the system says (T)" });
+    this.themeButton = button("", () => this._nextTheme(), { title: t`Light, dark, or as the system says (T)` });
     byId("tools").append(
-      button("Save picture", () => this.savePicture(), { title: "Save this view as a PNG file (I)" }),
-      button("Copy link", () => this._copyLink(), { title: "Copy the address of what you see (L)" }),
+      button(t`Save picture`, () => this.savePicture(), { title: t`Save this view as a PNG file (I)` }),
+      button(t`Copy link`, () => this._copyLink(), { title: t`Copy the address of what you see (L)` }),
       this.themeButton,
-      button("?", () => dialog().showModal(), { title: "Keys and hints (?)" }),
+      button("?", () => dialog().showModal(), { title: t`Keys and hints (?)` }),
     );
     this.tour = new Tour(this, byId("tools"));
   }
@@ -551,12 +551,12 @@ export class App {
       ["?", "this list"],
     ];
     const list = element("dl", { className: "keys" });
-    for (const [key, words] of keys) list.append(element("dt", {}, text("kbd", key)), text("dd", words));
+    for (const [key, words] of keys) list.append(element("dt", {}, text("kbd", say(key))), text("dd", say(words)));
     byId("help").append(
-      text("h2", "How to explore", { id: "help-title" }),
-      text("p", collapsed ? NO_MAP : HINT),
+      text("h2", t`How to explore`, { id: "help-title" }),
+      text("p", say(collapsed ? NO_MAP : HINT)),
       list,
-      element("form", { method: "dialog" }, text("button", "Close")),
+      element("form", { method: "dialog" }, text("button", t`Close`)),
     );
   }
 
@@ -570,8 +570,8 @@ export class App {
     const { theme } = this.state;
     if (theme === "auto") delete document.documentElement.dataset.theme;
     else document.documentElement.dataset.theme = theme;
-    this.themeButton.textContent = theme[0].toUpperCase() + theme.slice(1);
-    this.themeButton.setAttribute("aria-label", `Theme: ${theme}`);
+    this.themeButton.textContent = say(theme[0].toUpperCase() + theme.slice(1));
+    this.themeButton.setAttribute("aria-label", t`Theme: ${say(theme)}`);
     Theme.read();
     if (!this.view) return;
     this.view.again();
@@ -598,9 +598,9 @@ export class App {
     this._writeAddress();
     try {
       await navigator.clipboard.writeText(location.href.split("#")[0] + this._address);
-      this.toast("The address of this view is copied");
+      this.toast(t`The address of this view is copied`);
     } catch {
-      this.toast("The address bar holds the address of this view");
+      this.toast(t`The address bar holds the address of this view`);
     }
   }
 
@@ -625,7 +625,7 @@ export class App {
    */
   save(file, name) {
     save(file, name);
-    this.toast(`Saved ${name}`);
+    this.toast(t`Saved ${name}`);
   }
 }
 
@@ -669,10 +669,10 @@ async function worldOf({ event, rows, latents, conditions, study }, rebuilt, rea
 function noteOf({ count, total, picture }) {
   const said = (/** @type {number} */ number) => number.toLocaleString("en");
   const notes = [];
-  if (count < total) notes.push(`${said(count)} of ${said(total)} rows are shown, drawn at random with a fixed seed.`);
+  if (count < total) notes.push(t`${said(count)} of ${said(total)} rows are shown, drawn at random with a fixed seed.`);
   if (picture?.rows) {
     notes.push(
-      `The page holds pictures of ${said(picture.rows.length)} rows; others are shown as the model rebuilds them.`,
+      t`The page holds pictures of ${said(picture.rows.length)} rows; others are shown as the model rebuilds them.`,
     );
   }
   return notes.join(" ");

@@ -138,7 +138,73 @@ _least||square===this._least&&i<this._index)||
 this._isWanted&&!this._isWanted(i,square)||
 (this._least=square,this._index=i)}}};function isKnown(points,start2,dim){
 for(let k=0;k<dim;k++)if(!Number.isFinite(
-points[start2+k]))return!1;return!0}var Plane=class _Plane{_places=null;_cells=null;constructor(first,second,centre,names){
+points[start2+k]))return!1;return!0}var HOLE=/\{(\d+)(#|:say)?\}/g,ANYTHING="\
+(?:(?![.!?] |; ).)+?",FIGURE="[\\d.,%+\\-±\
+e ]+",PARTS=[/((?<=[.!?]) +(?=\S)|\n+)/,
+/(; )/,/(, (?![^(]*\)))/];var escaped=words2=>words2.replace(/[.*+?^${}()|[\]\\/-]/g,
+"\\$&"),bare=words2=>words2.endsWith(".")?
+words2.slice(0,-1):words2,plain=key=>small(
+bare(key)).replaceAll("#}","}"),small=words2=>words2.
+charAt(0).toLowerCase()+words2.slice(1);
+function isBalanced(part){let depth=0;for(let letter of part)
+if(letter==="("?depth++:letter===")"&&depth--,
+depth<0)return!1;return depth===0}function patternOf(key){
+let seen=new Set,start2=0,source="";for(let hole of key.
+matchAll(HOLE)){source+=escaped(key.slice(
+start2,hole.index));let name=`h${hole[1]}`;
+source+=seen.has(name)?`\\k<${name}>`:`(\
+?<${name}>${hole[2]==="#"?FIGURE:ANYTHING}\
+)`,seen.add(name),start2=hole.index+hole[0].
+length}source+=escaped(key.slice(start2));
+let first=key.charAt(0);return/[a-z]/i.test(
+first)&&(source=`[${first.toLowerCase()}${first.
+toUpperCase()}]${source.slice(1)}`),new RegExp(
+`^${source}$`,"s")}var Words=class{_exact=new Map;_patterns=[];_kept=new Map;constructor(sentences={},phrases={}){
+for(let[english,phrase]of Object.entries(
+{...sentences,...phrases}))this._exact.set(
+plain(english),bare(phrase));for(let[english,
+phrase]of Object.entries(sentences)){let key=bare(
+english),letters=key.replace(HOLE,"").length;
+letters<key.length&&this._patterns.push(
+{letters,pattern:patternOf(key),phrase:bare(
+phrase)})}this._patterns.sort((a,b)=>b.letters-
+a.letters)}say(text2){if(!this._exact.size)
+return text2;let known=this._kept.get(text2);
+if(known!==void 0)return known;let said=this.
+_said(text2);return this._kept.size<5e3&&
+this._kept.set(text2,said),said}fill(strings,values){
+let key=strings.reduce((all,part,i)=>`${all}\
+{${i-1}}${part}`),stop=key.endsWith(".")?
+".":"",phrase=this._exact.get(plain(key)),
+put=(_,at,how)=>how===":say"?this.say(String(
+values[Number(at)])):String(values[Number(
+at)]);return phrase===void 0?key.replace(
+HOLE,put):phrase.replace(HOLE,put)+stop}_said(text2){
+let whole2=this._found(text2);if(whole2!==
+null)return whole2;for(let between2 of PARTS){
+let pieces=text2.split(between2);if(pieces.
+length>1)return pieces.map((piece,i)=>i%
+2?piece:this.say(piece)).join("")}return text2}_found(text2){
+let key=bare(text2),stop=text2.slice(key.
+length),exact=this._exact.get(small(key));
+if(exact!==void 0)return exact+stop;for(let{
+pattern,phrase}of this._patterns){let groups=pattern.
+exec(key)?.groups;if(!groups||!Object.values(
+groups).every(isBalanced))continue;let put=(_,at,how)=>how?
+this.say(groups[`h${at}`]):groups[`h${at}`];
+return phrase.replace(HOLE,put)+stop}return null}};
+function languageOf(tables,written,preferred){
+return written in tables?written:preferred.
+map(language=>language.toLowerCase().split(
+"-")[0]).find(code=>code==="en"||code in
+tables)??"en"}function ofPage(){let tables=globalThis.
+variform?.words;if(!tables)return new Words;
+let root=document.documentElement,code=languageOf(
+tables,root.lang,navigator.languages);return root.
+lang=code,new Words(tables[code]?.both,tables[code]?.
+explorer)}var words=ofPage(),say=text2=>words.
+say(text2),t=(strings,...values)=>words.
+fill(strings,values);var Plane=class _Plane{_places=null;_cells=null;constructor(first,second,centre,names){
 this.dim=first.length,this.first=first,this.
 second=second,this.centre=centre,this.names=
 names}static first({dim,order},pca){return dim<
@@ -157,8 +223,8 @@ dim);return dim===1?new _Plane(unit(a),null,
 centre,[`z${a+1}`,""]):new _Plane(unit(a),
 unit(b),centre,[`z${a+1}`,`z${b+1}`])}static ofPca({
 axes,centre,shares}){let names=shares.map(
-(share,i)=>`PC${i+1} of the posterior me\
-ans (${Math.round(100*share)}%)`);return new _Plane(
+(share,i)=>t`PC${i+1} of the posterior means (${Math.
+round(100*share)}%)`);return new _Plane(
 axes[0],axes[1],centre,names)}place(z,start2=0){
 let x=0,y=0;for(let k=0;k<this.dim;k++){
 let offset=z[start2+k]-this.centre[k];x+=
@@ -179,9 +245,9 @@ second?(y-y0)*this.second[k]:0;z[k]=about[k]+
 (x-x0)*this.first[k]+up}return z}},Picture=class extends Plane{constructor(name,places,cloud){
 super(new Float32Array(cloud.dim),new Float32Array(
 cloud.dim),new Float32Array(cloud.dim),[
-`${name} 1, no distance`,`${name} 2, no \
-distance`]),this._places=places,this.cloud=
-cloud,this.tree=new Tree(places,2)}place(z,start2=0){
+t`${name} 1, no distance`,t`${name} 2, no distance`]),
+this._places=places,this.cloud=cloud,this.
+tree=new Tree(places,2)}place(z,start2=0){
 let i=this._exampleAt(z,start2);return[this.
 _places[2*i],this._places[2*i+1]]}_exampleAt(z,start2){
 let hasPlace=i=>Number.isFinite(this._places[2*
@@ -318,11 +384,11 @@ test(text2)?`"${text2.replaceAll('"','""')}\
 createElement("a");link.href=URL.createObjectURL(
 blob),link.download=name,document.body.append(
 link),link.click(),link.remove(),setTimeout(
-()=>URL.revokeObjectURL(link.href),1e4)}function shown(value,unit=0){if(value===
-null||!Number.isFinite(value))return"–";
-let text2=digitsOf(value,unit);return Number(
-text2)===0?text2.replace("-",""):text2.replace(
-"-","−")}function digitsOf(value,unit){
+()=>URL.revokeObjectURL(link.href),1e4)}var MINUS="−";function shown(value,unit=0){
+if(value===null||!Number.isFinite(value))
+return"–";let text2=digitsOf(value,unit);
+return Number(text2)===0?text2.replace("\
+-",""):text2.replace("-",MINUS)}function digitsOf(value,unit){
 let size=Math.abs(value);if(unit>0&&size<
 1e6){let places=Math.max(0,Math.min(8,-Math.
 floor(Math.log10(unit))));return value.toFixed(
@@ -334,8 +400,10 @@ size=>Number.isFinite(size)&&size>0);return sizes.
 length?(sizes.sort((a,b)=>a-b),10**(Math.
 floor(Math.log10(sizes[sizes.length>>1]))-
 3)):0}function away(distance2){return distance2<
-.005?"right here":`${distance2<10?distance2.
-toFixed(2):shown(distance2)} away`}function float32Text(value){
+.005?t`right here`:t`${distance2<10?distance2.
+toFixed(2):shown(distance2)} away`}function rowName(name){
+let number=name?.match(/^row (\d+)$/);return number?
+t`row ${number[1]}`:name}function float32Text(value){
 if(!Number.isFinite(value))return"";for(let digits3=1;digits3<
 9;digits3++){let text2=value.toPrecision(
 digits3);if(Math.fround(Number(text2))===
@@ -372,12 +440,16 @@ value+(to[k]-value)*(at-low))).join(",")}\
 NONE=MOST_COLOURS+1;function numbersOf(column){
 return column.numbers??=column.kind==="c\
 ategory"?integersOf(column.values):floatsOf(
-column.values),column.numbers}function wordsOf(column,i){
+column.values),column.numbers}var titleOf=({
+name,role})=>role==="error"||role==="spl\
+it"?say(name):name;function wordsOf(column,i){
 let value=numbersOf(column)[i];return column.
-kind==="category"?column.categories[value]??
-"none":Number.isFinite(value)?column.unit?
+kind==="category"?categoryOf(column,value)??
+t`none`:Number.isFinite(value)?column.unit?
 `${shown(value)} ${column.unit}`:shown(value):
-"none"}function colouring(world,name){let column=world.
+t`none`}var categoryOf=({categories,role},place)=>role===
+"split"?say(categories[place]):categories[place];
+function colouring(world,name){let column=world.
 columns.find(item=>item.name===name);return column?
 column.kind==="number"?byNumber(column):
 byCategory(column):null}function byNumber(column){
@@ -405,14 +477,14 @@ filter(k=>counts.has(k)),most=known.toSorted(
 (a,b)=>counts.get(b)-counts.get(a)).slice(
 0,MOST_COLOURS-1),kept=known.length<=MOST_COLOURS?
 known:most,groupOf=new Map(kept.map((k,i)=>[
-k,i])),groups=kept.map((k,i)=>({name:column.
-categories[k],count:counts.get(k),shade:palette[i],
+k,i])),groups=kept.map((k,i)=>({name:categoryOf(
+column,k),count:counts.get(k),shade:palette[i],
 group:i})),others=known.filter(k=>!groupOf.
 has(k));if(others.length){let count=others.
 reduce((sum,k)=>sum+counts.get(k),0);groups.
-push({name:`${others.length} others`,count,
+push({name:t`${others.length} others`,count,
 shade:missing,group:OTHERS})}counts.has(
--1)&&groups.push({name:"none",count:counts.
+-1)&&groups.push({name:t`none`,count:counts.
 get(-1),shade:missing,group:NONE});let places=Uint8Array.
 from(numbers,value=>groupOf.get(value)??
 (value<0?NONE:OTHERS)),shades=Array.from(
@@ -450,11 +522,11 @@ value.toPrecision(6));return limits.map(
 ({name,low,high})=>[encodeURIComponent(name),
 digits3(low),digits3(high)].join(":")).join(
 "|")}function readLimits(text2,quantities){
-let end=words=>words&&Number.isFinite(Number(
-words))?Number(words):null,limits=text2.
-split("|").map(words=>{let[name,low="",high=""]=words.
-split(":");return{name:decoded(name),low:end(
-low),high:end(high)}}),isKnown2=(limit,i)=>quantities.
+let end=words2=>words2&&Number.isFinite(
+Number(words2))?Number(words2):null,limits=text2.
+split("|").map(words2=>{let[name,low="",
+high=""]=words2.split(":");return{name:decoded(
+name),low:end(low),high:end(high)}}),isKnown2=(limit,i)=>quantities.
 some(({name})=>name===limit.name)&&limits.
 findIndex(({name})=>name===limit.name)===
 i;return limits.filter(isKnown2)}function decoded(text2){
@@ -494,21 +566,21 @@ region[2]||region[1]>region[3])?void 0:region}var MOST_PINS=40,PICTURE="picture"
 THEMES=["auto","light","dark"],whole=(least,most)=>text2=>{
 let value=Number(text2);return Number.isInteger(
 value)&&value>=least&&value<=most?value:
-void 0},oneOf=words=>text2=>words.includes(
+void 0},oneOf=words2=>text2=>words2.includes(
 text2)?text2:void 0,list=numbers=>Array.
 from(numbers,value=>String(Number(value.
 toFixed(4)))).join(","),point=length=>text2=>{
 let values=Float32Array.from(text2.split(
 ","),Number);return values.length===length&&
 values.every(Number.isFinite)?values:void 0};
-function writeLabels(labels){let coded=words=>encodeURIComponent(
-words).replaceAll("~","%7E"),texts=labels.
+function writeLabels(labels){let coded=words2=>encodeURIComponent(
+words2).replaceAll("~","%7E"),texts=labels.
 map(({name,note:note2})=>`${coded(name)}\
 |${coded(note2)}`);return texts.some(text2=>text2!==
 "|")?texts.join("~"):""}function readLabels(text2){
-try{return text2.split("~").map(words=>{
-let[name="",note2=""]=words.split("|").map(
-decodeURIComponent);return{name,note:note2}})}catch{
+try{return text2.split("~").map(words2=>{
+let[name="",note2=""]=words2.split("|").
+map(decodeURIComponent);return{name,note:note2}})}catch{
 return}}function shared({contents,world,
 views,first}){let{latents,plane}=contents,
 {columns,cloud,quantities}=world,colour=columns.
@@ -652,9 +724,9 @@ known")for(let value of ticks(x0,x1,Math.
 max(2,box.w/70))){let x=Math.round(frame.
 x(value))+.5;segment(context,[x,bottom],
 [x,bottom+4]),context.fillText(shown(value),
-x,bottom+6)}let words=this.line.scale===
-"unknown"?"places x are not known":unitOfX;
-context.fillText(words,box.x+box.w/2,bottom+
+x,bottom+6)}let words2=this.line.scale===
+"unknown"?t`places x are not known`:unitOfX;
+context.fillText(words2,box.x+box.w/2,bottom+
 19),unitOfY&&(context.textAlign="left",context.
 fillText(unitOfY,2,bottom+19))}};function segment(context,from,to){
 context.beginPath(),context.moveTo(...from),
@@ -742,7 +814,7 @@ columns[column],tidy=this.tidy(column,value);
 return Number.isFinite(tidy)?categories.
 length?categories[tidy]:whole2&&kind!=="\
 real"?shown(tidy,1):shown(tidy,(high-low)/
-500||0):"missing"}cells(values){if(this.
+500||0):t`missing`}cells(values){if(this.
 kind!=="image"){let row=this.columns.map(
 (column,k)=>this._cell(column,this.tidy(
 k,values[k])));return[this.columns.map(({
@@ -767,23 +839,23 @@ name.includes("-")||name==="role"?made.setAttribute(
 name,value===!0?"":value):Object.assign(
 made,{[name]:value}));return made.append(
 ...children.filter(child=>child!==null)),
-made}var text=(tag,words,options={})=>element(
-tag,{...options,textContent:words}),note=words=>text(
-"p",words,{className:"note"}),button=(words,onclick,options={})=>text(
-"button",words,{type:"button",onclick,...options}),
+made}var text=(tag,words2,options={})=>element(
+tag,{...options,textContent:words2}),note=words2=>text(
+"p",words2,{className:"note"}),button=(words2,onclick,options={})=>text(
+"button",words2,{type:"button",onclick,...options}),
 scrolled=(label,child)=>element("div",{className:"\
 scroll",tabIndex:0,role:"region","aria-l\
 abel":label},child);function choice(label,options,value,onchange){
 let select=element("select",{onchange:()=>onchange(
-select.value)});for(let[key,words]of options){
+select.value)});for(let[key,words2]of options){
 let selected=String(key)===String(value);
-select.append(text("option",words,{value:key,
+select.append(text("option",words2,{value:key,
 selected}))}return element("label",{className:"\
 field"},text("span",label),select)}function segments(label,options,value,onchange){
 let group=element("div",{className:"segm\
 ents",role:"group","aria-label":label});
-for(let[key,words]of options){let made=button(
-words,()=>{for(let other of group.children)
+for(let[key,words2]of options){let made=button(
+words2,()=>{for(let other of group.children)
 other.setAttribute("aria-pressed",String(
 other===made));onchange(key)},{"aria-pre\
 ssed":String(key===value)});group.append(
@@ -826,9 +898,9 @@ numbers.forEach(({values},k)=>{places[i*
 width+dim+k]=values[i]});return new Cloud(
 places,width)}_groups(){return Int32Array.
 from({length:this.latent.count},(_,i)=>this.
-_group(({values})=>values[i]))}_group(categoryOf){
+_group(({values})=>values[i]))}_group(categoryOf2){
 return this.categories.reduce((group,one)=>group*
-(one.size+1)+categoryOf(one)+1,0)}};var counted=count=>count.toLocaleString(
+(one.size+1)+categoryOf2(one)+1,0)}};var counted=count=>count.toLocaleString(
 "en"),Occupancy=class{constructor({rows,
 few,low,high,step,cells,counts},conditions){
 this.rows=rows,this.few=few,this.low=low,
@@ -855,18 +927,79 @@ let values=this.values(context),count=this.
 near(values),outside=[...values.keys()].
 filter(k=>this.isOutside(k,values[k]));if(!outside.
 length&&count>=this.few)return"";let ranges=outside.
-map(k=>this._range(k)).join(""),near=`${`${counted(
-count)} of ${counted(this.rows)} trainin\
-g rows`} ${count===1?"is":"are"} near th\
-is condition`;return`${ranges}${near}${this.
-_alone(values)}: what is decoded is a gu\
-ess.`}_range(k){let{name}=this.conditions[k];
-return`${name} lies outside the data, wh\
-ich go from ${shown(this.low[k])} to ${shown(
-this.high[k])}. `}_alone(values){return values.
-length<2?"":`; alone, ${this.conditions.
-map(({name},k)=>`${counted(this.near(values,
-[k]))} near ${name}`).join(", ")}`}};var SHARES=[1,.5,.25,.1,.03],LEAST_GAIN=1e-4,
+map(k=>this._range(k)).join(""),[near,all]=[
+counted(count),counted(this.rows)],alone=this.
+_alone(values);return count===1?ranges+t`${near} of ${all} training rows is near this condition${alone}: what is decoded is a guess.`:
+ranges+t`${near} of ${all} training rows are near this condition${alone}: what is decoded is a guess.`}_range(k){
+let{name}=this.conditions[k];return`${t`${name} lies outside the data, which go from ${shown(
+this.low[k])} to ${shown(this.high[k])}.`}\
+ `}_alone(values){if(values.length<2)return"";
+let alone=this.conditions.map(({name},k)=>t`${counted(
+this.near(values,[k]))} near ${name}`);return`\
+; ${t`alone, ${alone.join(", ")}`}`}};var Validity=class{constructor({centres,
+weights,bias,gamma}){this.dim=centres[0].
+length,this.centres=Float64Array.from(centres.
+flat()),this.weights=Float64Array.from(weights),
+this.bias=bias,this.gamma=gamma}probability(z){
+let{dim,centres,weights,gamma}=this,logit=this.
+bias;for(let i=0,at=0;i<weights.length;i++){
+let square=0;for(let k=0;k<dim;k++,at++)
+square+=(z[k]-centres[at])**2;logit+=weights[i]*
+Math.exp(-gamma*square)}return 1/(1+Math.
+exp(-logit))}};var STATES=["feasible","infeasible","inv\
+alid"],INVALID=2,Study=class _Study{constructor(contents,sheet,dim){
+let{designs}=contents;this.contents=contents,
+this.sheet=sheet,this.count=designs.count,
+this.ids=designs.ids,this.cloud=new Cloud(
+floatsOf(designs.means),dim),this.distance=
+floatsOf(designs.distance),this.novelty=
+floatsOf(designs.novelty),this.responses=
+designs.columns.slice(0,designs.responses);
+let{learned}=contents.validity;this.validity=
+learned?new Validity(learned):null,this.
+searches=contents.searches.map(({name,seeds,
+low,median,high})=>({name,seeds,low:floatsOf(
+low),median:floatsOf(median),high:floatsOf(
+high)}))}static async of(contents,designs,dim){
+return new _Study(contents,await designs.
+examples(contents.designs),dim)}find(id){
+return this.ids.indexOf(id)}spaceOf(i){let{
+spaces,space}=this.contents.designs;return spaces[space[i]]}hasPlace(i){
+return this.cloud.point(i).every(Number.
+isFinite)}placeOf(i){let{isLatent,isRepaired}=this.
+contents.designs;if(!this.hasPlace(i))return t`It has no place in the latent space.`;
+if(!isLatent[i]){let space=this.spaceOf(
+i);return t`It was looked for in ${space}: the point is where the encoder puts it, and decodes to a likeness.`}
+return isRepaired[i]?t`The point is where it was proposed; what is decoded there was repaired before it was evaluated.`:
+t`The point is where it was proposed, and decodes to it.`}};var ERROR="reconstruction error",keyOfRow=i=>`\
+r:${i}`,keyOfDesign=id=>`d:${id}`;function itemOf(app,key){
+let[kind,...rest]=key.split(":"),name=rest.
+join(":");return kind==="d"?designOf(app,
+key,name):rowOf(app,key,Number(name))}function rowOf({
+world,contents},key,i){if(!Number.isInteger(
+i)||i<0||i>=contents.rows.count)return null;
+let{designs,examples,cloud,columns}=world;
+return{key,name:rowName(contents.rows.names?.[i])??
+t`row ${i}`,z:cloud.point(i),about:t`known design`,
+draw:(context,box)=>examples.draw(context,
+i,box),values:examples.values?designs.part(
+examples.values,i):null,valueOf:name=>numberOf(
+columns,name,i)}}function designOf({world},key,id){
+let{designs,study}=world,i=study?.find(id)??
+-1;if(i<0)return null;let{sheet,cloud,contents}=study;
+return{key,name:id,z:cloud.point(i),about:say(
+STATES[contents.designs.state[i]]),draw:(context,box)=>sheet.
+draw(context,i,box),values:sheet.values?
+designs.part(sheet.values,i):null,valueOf:name=>numberOf(
+contents.designs.columns,name,i)}}function numberOf(columns,name,i){
+let column=columns.find(one=>one.name===
+name&&one.kind==="number");return column?
+numbersOf(column)[i]:Number.NaN}function responsesOf({
+study,columns,designs}){if(study)return study.
+responses;let others=new Set([ERROR,...designs.
+columns.map(({name})=>name)]);return columns.
+filter(({name,kind})=>kind==="number"&&!others.
+has(name))}var SHARES=[1,.5,.25,.1,.03],LEAST_GAIN=1e-4,
 DIFFERENCE=.003,NEAR=.001;async function reach(measure,start2,target,box,tolerance,others=[]){
 let ends=box.map(([low,high],k)=>[Math.min(
 low,start2[k]),Math.max(high,start2[k])]),
@@ -913,8 +1046,8 @@ set(z,i*dim),codes[i*dim+(i>>1)]+=i%2?-h:
 h;let values=await measure(codes);return Float64Array.
 from(z,(_,k)=>(values[2*k]-values[2*k+1])/
 (2*h))}function nearestOnPlane(start2,z,gradient,change,ends){
-let at=t=>z.map((_,k)=>Math.max(ends[k][0],
-Math.min(ends[k][1],start2[k]+t*gradient[k]))),
+let at=t2=>z.map((_,k)=>Math.max(ends[k][0],
+Math.min(ends[k][1],start2[k]+t2*gradient[k]))),
 rest=p=>p.reduce((sum,value,k)=>sum+gradient[k]*
 (value-z[k]),-change),square=gradient.reduce(
 (sum,value)=>sum+value*value,0);if(!square)
@@ -929,7 +1062,8 @@ ALIKE=.05,OTHERS2=2,HINT="Choose a colum\
 n or a response to see how the selected \
 examples are spread in it. A drag over i\
 t limits them to a range; a column can a\
-lso be set.",Limits=class{rows=[];_shown=null;_inside=void 0;_wanted=null;_start=null;constructor(app,host){
+lso be set.",called=name=>name===ERROR?say(
+name):name,Limits=class{rows=[];_shown=null;_inside=void 0;_wanted=null;_start=null;constructor(app,host){
 this.app=app,this.list=element("div",{className:"\
 limits"}),this.more=element("div",{className:"\
 limits-more"}),this.count=note(""),this.
@@ -943,11 +1077,11 @@ length>0)}_say(isLimited){let inside=isLimited?
 this.app.inside():void 0;if(inside===this.
 _inside&&this.count.textContent)return;this.
 _inside=inside;let rows=this.app.world.cloud.
-count,words=`${(inside?.reduce((sum,one)=>sum+
-one,0)??rows).toLocaleString("en")} of ${rows.
-toLocaleString("en")} examples are withi\
-n all limits.`;this.count.textContent=isLimited?
-words:HINT}again(){this._shown=null}show(values){
+count,some=inside?.reduce((sum,one)=>sum+
+one,0)??rows,words2=t`${some.toLocaleString(
+"en")} of ${rows.toLocaleString("en")} examples are within all limits.`;
+this.count.textContent=isLimited?words2:
+say(HINT)}again(){this._shown=null}show(values){
 for(let{quantity,decoded:decoded2,value}of this.
 rows){if(!decoded2)continue;let now=values[quantity.
 column];decoded2!==document.activeElement&&
@@ -962,29 +1096,29 @@ this.list.replaceChildren(...this.rows.map(
 row=>row.element));let chosen=new Set(state.
 limits.map(({name})=>name)),rest=world.quantities.
 filter(({name})=>!chosen.has(name)),options=rest.
-map(({name,unit})=>[name,unit?`${name} [${unit}\
-]`:name]),wanted=rest[0]?.name,choose=name=>{
-wanted=name},add=()=>{this._set([...this.
-app.state.limits,{name:wanted,low:null,high:null}]),
-this.rows.at(-1).from.focus()},which=choice(
-"Column",options,wanted,choose);this.more.
-replaceChildren(...rest.length?[which,button(
-"Add",add)]:[]),this.app.values&&this.show(
-this.app.values)}_set(limits){this.app.set(
-{limits}),this.refresh()}_row(quantity){
-let{name,unit}=quantity,extent2=extentOf(
-quantity.numbers),title=element("div",{className:"\
-limit-name"},text("b",name),unit?text("s\
-mall",` ${unit}`):null),away2=button("×",
-()=>this._remove(name),{className:"away",
-"aria-label":`Leave ${name} out`});title.
-append(away2);let histogram=element("can\
-vas",{"aria-hidden":"true"}),ends={type:"\
+map(({name,unit})=>[name,unit?`${called(
+name)} [${unit}]`:called(name)]),wanted=rest[0]?.
+name,choose=name=>{wanted=name},add=()=>{
+this._set([...this.app.state.limits,{name:wanted,
+low:null,high:null}]),this.rows.at(-1).from.
+focus()},which=choice(t`Column`,options,
+wanted,choose);this.more.replaceChildren(
+...rest.length?[which,button(t`Add`,add)]:
+[]),this.app.values&&this.show(this.app.
+values)}_set(limits){this.app.set({limits}),
+this.refresh()}_row(quantity){let{name,unit}=quantity,
+extent2=extentOf(quantity.numbers),title=element(
+"div",{className:"limit-name"},text("b",
+called(name)),unit?text("small",` ${unit}`):
+null),away2=button("×",()=>this._remove(
+name),{className:"away","aria-label":t`Leave ${name} out`});
+title.append(away2);let histogram=element(
+"canvas",{"aria-hidden":"true"}),ends={type:"\
 range",min:extent2[0],max:extent2[1],step:(extent2[1]-
 extent2[0])/STEPS||1},from=element("inpu\
-t",{...ends,value:extent2[0],"aria-label":`${name}\
-, from`}),to=element("input",{...ends,value:extent2[1],
-"aria-label":`${name}, to`}),words=element(
+t",{...ends,value:extent2[0],"aria-label":t`${name}, from`}),
+to=element("input",{...ends,value:extent2[1],
+"aria-label":t`${name}, to`}),words2=element(
 "div",{className:"limit-words"}),said=element(
 "div",{className:"limit-said",role:"stat\
 us"}),value=element("output"),decoded2=quantity.
@@ -993,22 +1127,21 @@ frame=element("div",{className:"range"},
 histogram,from,to),made=element("div",{className:"\
 limit",role:"group","aria-label":name},title);
 decoded2&&made.append(element("label",{className:"\
-decoded"},text("span","decoded"),decoded2,
-value),said),made.append(frame,words);let row={
+decoded"},text("span",t`decoded`),decoded2,
+value),said),made.append(frame,words2);let row={
 quantity,extent:extent2,element:made,histogram,
-from,to,words,decoded:decoded2,value,said,
-counts:null,drawnOf:[]};return this._brush(
-row),from.addEventListener("input",()=>this.
-_limit(row,from)),to.addEventListener("i\
-nput",()=>this._limit(row,to)),decoded2?.
+from,to,words:words2,decoded:decoded2,value,
+said,counts:null,drawnOf:[]};return this.
+_brush(row),from.addEventListener("input",
+()=>this._limit(row,from)),to.addEventListener(
+"input",()=>this._limit(row,to)),decoded2?.
 addEventListener("input",()=>this._ask(row,
 Number(decoded2.value))),decoded2?.addEventListener(
 "change",()=>{this._start=null}),row}_slider({
 name},[low,high]){let margin=.1*(high-low),
 [min,max]=[low-margin,high+margin],step=(max-
 min)/STEPS||1;return element("input",{type:"\
-range",min,max,step,"aria-label":`${name}\
- of the decoded design`})}_remove(name){
+range",min,max,step,"aria-label":t`${name} of the decoded design`})}_remove(name){
 this._set(this.app.state.limits.filter(limit=>limit.
 name!==name))}_limit({quantity,extent:extent2,
 from,to},moved){Number(from.value)>Number(
@@ -1021,7 +1154,7 @@ extent2[1]-step/2?null:most,limits=this.
 app.state.limits.map(limit=>limit.name===
 quantity.name?{name:limit.name,low,high}:
 limit);this._set(limits)}_showLimit(row){
-let{quantity,extent:extent2,from,to,words}=row,
+let{quantity,extent:extent2,from,to,words:words2}=row,
 {low,high}=this.app.state.limits.find(({
 name})=>name===quantity.name);from!==document.
 activeElement&&(from.value=String(low??extent2[0])),
@@ -1032,9 +1165,9 @@ extent2[0])),to.setAttribute("aria-value\
 text",this._words(quantity,high??extent2[1]));
 let ends=[low??extent2[0],high??extent2[1]].
 map(value=>shown(value)),isOpen2=low===null&&
-high===null;words.textContent=`${isOpen2?
-"all examples: ":""}${ends[0]} to ${ends[1]}\
- ${quantity.unit}`.trim(),this._drawHistogram(
+high===null,range=t`${ends[0]} to ${ends[1]} ${quantity.
+unit}`.trim();words2.textContent=isOpen2?
+t`all examples: ${range}`:range,this._drawHistogram(
 row)}_words({unit},value){return unit?`${shown(
 value)} ${unit}`:shown(value)}_brush(row){
 let{histogram,quantity,extent:extent2}=row,
@@ -1075,24 +1208,22 @@ _start??=this.app.state.z,this._wanted={
 row,target,start:this._start},!this._busy){
 this._busy=!0;try{for(;this._wanted;){let wanted=this.
 _wanted;this._wanted=null,await this._reach(
-wanted)}}catch(error){this.app.toast(`Th\
-e decoder failed: ${error.message}`)}this.
-_busy=!1}}async _reach({row,target,start:start2}){
-let{app}=this,{size}=app.world.designs,{
-column}=row.quantity,measure=async codes=>{
-let values=await app.decode(codes);return Float32Array.
-from({length:values.length/size},(_,i)=>values[i*
+wanted)}}catch(error){this.app.toast(t`The decoder failed: ${error.
+message}`)}this._busy=!1}}async _reach({
+row,target,start:start2}){let{app}=this,
+{size}=app.world.designs,{column}=row.quantity,
+measure=async codes=>{let values=await app.
+decode(codes);return Float32Array.from({
+length:values.length/size},(_,i)=>values[i*
 size+column])},tolerance=(row.extent[1]-
 row.extent[0])/1e3||1e-6,{ranges}=app.contents.
 latents,others=this._likely(row,target,start2),
 {z,value,isReached}=await reach(measure,
 start2,target,ranges,tolerance,others);if(this.
-_wanted)return;let words=`Reached ${this.
-_words(row.quantity,value)} of ${this._words(
-row.quantity,target)}`;row.said.textContent=
-isReached?"":`${words}: no point near he\
-re is nearer to it.`,app.set({z})}_likely({
-quantity,extent:extent2},target,start2){
+_wanted)return;let[got,asked]=[value,target].
+map(number=>this._words(row.quantity,number));
+row.said.textContent=isReached?"":t`Reached ${got} of ${asked}: no point near here is nearer to it.`,
+app.set({z})}_likely({quantity,extent:extent2},target,start2){
 let{cloud}=this.app.world,reach2=ALIKE*(extent2[1]-
 extent2[0]),alike=[...quantity.numbers.keys()].
 filter(i=>Math.abs(quantity.numbers[i]-target)<=
@@ -1139,13 +1270,13 @@ throw new Error(`line ${i+2} must have a\
 name:cells[name]??"",note:cells[note2]??
 ""}}})}function parsed(text2){let rows=[],
 row=[],cell=/(?:"((?:[^"]|"")*)"|([^,\r\n]*))(,|\r?\n|$)/gy,
-plain=text2.replace(/^\uFEFF/,"");for(;cell.
-lastIndex<plain.length;){let found=cell.
-exec(plain);if(!found)throw new Error("a\
- file of pins must be comma-separated te\
-xt; a quote in it has no end. Correct it\
-.");row.push(found[1]?.replaceAll('""','\
-"')??found[2]),found[3]!==","&&(row.some(
+plain2=text2.replace(/^\uFEFF/,"");for(;cell.
+lastIndex<plain2.length;){let found=cell.
+exec(plain2);if(!found)throw new Error("\
+a file of pins must be comma-separated t\
+ext; a quote in it has no end. Correct i\
+t.");row.push(found[1]?.replaceAll('""',
+'"')??found[2]),found[3]!==","&&(row.some(
 value=>value!=="")&&rows.push(row),row=[])}
 return row.length&&rows.push([...row,""]),
 rows}var NONE2="Click the map, or press P, to\
@@ -1163,14 +1294,12 @@ group"},this.title,this.name,this.note),
 this.file=element("input",{type:"file",accept:"\
 .csv,text/csv",hidden:!0}),this.file.addEventListener(
 "change",()=>this._load());let load=button(
-"Load pins",()=>this.file.click(),{title:"\
-From a .csv file with columns z1, z2, …"});
-this.saving=[button("Save pins",()=>this.
-_saveTable(),{title:"All pins with names\
-, notes and decoded columns, .csv"}),button(
-"Save designs",()=>this._saveDesigns(),{
-title:"The decoded designs of all pins, \
-.npy"})],this.kept=note(KEPT);let actions=element(
+t`Load pins`,()=>this.file.click(),{title:t`From a .csv file with columns z1, z2, …`});
+this.saving=[button(t`Save pins`,()=>this.
+_saveTable(),{title:t`All pins with names, notes and decoded columns, .csv`}),
+button(t`Save designs`,()=>this._saveDesigns(),
+{title:t`The decoded designs of all pins, .npy`})],
+this.kept=note(say(KEPT));let actions=element(
 "div",{className:"actions"},...this.saving,
 load);host.append(this.list,this.editor,
 actions,this.file,this.kept)}again(){this.
@@ -1185,8 +1314,8 @@ hidden=!pins.length;this._showLabel();let key=[
 ","),JSON.stringify(labels),this.at].join(
 "~");if(key===this._key)return;if(this._key=
 key,!pins.length){this.list.replaceChildren(
-text("li",NONE2,{className:"note"}));return}
-let values=await app.many(pins,()=>this.
+text("li",say(NONE2),{className:"note"}));
+return}let values=await app.many(pins,()=>this.
 _key===key);if(!values)return;let{designs}=app.
 world,sheet=designs.sheet(values,pins.length),
 focused=this.list.contains(document.activeElement)?
@@ -1200,37 +1329,37 @@ this._pin(z,i,picture)});this.list.replaceChildren(
 querySelectorAll("button")).find(one=>one.
 ariaLabel===focused);focused&&again?.focus()}_labelOf(i){
 return this.app.state.labels[i]??NO_LABEL}_pin(z,i,picture){
-let{app}=this,{name,note:words}=this._labelOf(
-i),to=`Go to pin ${i+1}${name?`, ${name}`:
-""}`,away2=`Take pin ${i+1} away`,go=()=>{
+let{app}=this,{name,note:words2}=this._labelOf(
+i),to=t`Go to pin ${i+1}${name?`, ${name}`:
+""}`,away2=t`Take pin ${i+1} away`,go=()=>{
 this.at=i,app.set({z})},pressed=String(i===
 this.at),pin=button("",go,{className:"pi\
-n",title:words||to,"aria-label":to,"aria\
--pressed":pressed});pin.append(picture,text(
-"b",String(i+1)));let remove=button("×",
-()=>app.unpin(i),{className:"away",title:away2,
-"aria-label":away2});return element("li",
-{},pin,remove,name?text("span",name,{className:"\
-pin-name"}):null)}_field(tag,label){let part=label===
-"Name"?"name":"note",input=element(tag,{
-placeholder:label,maxLength:part==="name"?
-80:1e3,"aria-label":label});return input instanceof
-HTMLTextAreaElement&&(input.rows=2),input.
-addEventListener("input",()=>this._write(
-{[part]:input.value})),input}_write(change){
-let{pins}=this.app.state,labels=pins.map(
-(_,i)=>this._labelOf(i));labels[this.at]=
-{...labels[this.at],...change},this.app.
-set({labels,z:this.app.state.z})}_showLabel(){
-let{name,note:words}=this._labelOf(this.
-at);this.title.textContent=`Pin ${this.at+
-1}`,this.editor.setAttribute("aria-label",
-`Name and note of pin ${this.at+1}`),this.
-name.value!==name&&(this.name.value=name),
-this.note.value!==words&&(this.note.value=
-words)}async _saveTable(){let{app}=this,
-{contents,state,world}=app,{pins,labels,
-context}=state,{designs}=world,values=designs.
+n",title:words2||to,"aria-label":to,"ari\
+a-pressed":pressed});pin.append(picture,
+text("b",String(i+1)));let remove=button(
+"×",()=>app.unpin(i),{className:"away",
+title:away2,"aria-label":away2});return element(
+"li",{},pin,remove,name?text("span",name,
+{className:"pin-name"}):null)}_field(tag,label){
+let part=label==="Name"?"name":"note",input=element(
+tag,{placeholder:say(label),maxLength:part===
+"name"?80:1e3,"aria-label":say(label)});
+return input instanceof HTMLTextAreaElement&&
+(input.rows=2),input.addEventListener("i\
+nput",()=>this._write({[part]:input.value})),
+input}_write(change){let{pins}=this.app.
+state,labels=pins.map((_,i)=>this._labelOf(
+i));labels[this.at]={...labels[this.at],
+...change},this.app.set({labels,z:this.app.
+state.z})}_showLabel(){let{name,note:words2}=this.
+_labelOf(this.at);this.title.textContent=
+t`Pin ${this.at+1}`,this.editor.setAttribute(
+"aria-label",t`Name and note of pin ${this.
+at+1}`),this.name.value!==name&&(this.name.
+value=name),this.note.value!==words2&&(this.
+note.value=words2)}async _saveTable(){let{
+app}=this,{contents,state,world}=app,{pins,
+labels,context}=state,{designs}=world,values=designs.
 kind==="image"?null:await app.many(pins,
 ()=>!0),parts=pins.map((_,i)=>values?designs.
 cells(designs.part(values,i)):[[],[]]),decoded2={
@@ -1244,24 +1373,23 @@ contents.conditions,context),decoded2)),
 let[file]=this.file.files;if(this.file.value=
 "",!!file)try{this.add(readPins(await file.
 text(),this.app.contents.latents.dim))}catch(error){
-this.app.toast(`The pins were not loaded\
-: ${error.message}`)}}add(found){let pins=[
-...this.app.state.pins],labels=pins.map(
-(_,i)=>this._labelOf(i)),left=0;for(let{
-z,label}of found){let at=pins.findIndex(
-pin=>pin.every((value,k)=>Math.abs(value-
-z[k])<1e-4));at>=0?labels[at]={name:label.
-name||labels[at].name,note:label.note||labels[at].
-note}:pins.length>=MOST_PINS?left+=1:(pins.
-push(z),labels.push(label))}this.app.set(
-{pins,labels});let rest=left?`; ${left} \
-left out, for the page keeps ${MOST_PINS}`:
-"";this.app.toast(`${found.length-left} \
-of ${found.length} pins loaded${rest}`)}};var NEARNESS=["among the data","at the e\
+this.app.toast(t`The pins were not loaded: ${error.
+message}`)}}add(found){let pins=[...this.
+app.state.pins],labels=pins.map((_,i)=>this.
+_labelOf(i)),left=0;for(let{z,label}of found){
+let at=pins.findIndex(pin=>pin.every((value,k)=>Math.
+abs(value-z[k])<1e-4));at>=0?labels[at]=
+{name:label.name||labels[at].name,note:label.
+note||labels[at].note}:pins.length>=MOST_PINS?
+left+=1:(pins.push(z),labels.push(label))}
+this.app.set({pins,labels});let loaded=t`${found.
+length-left} of ${found.length} pins loaded`;
+this.app.toast(left?`${loaded}; ${t`${left} left out, for the page keeps ${MOST_PINS}`}`:
+loaded)}};var NEARNESS=["among the data","at the e\
 dge of the data","far from all data: ext\
-rapolated"],SPREAD="Standard deviation o\
-f p(x|z)",isNarrow=()=>matchMedia("(max-\
-width: 760px)").matches,Panel=class{_toldOf=null;constructor(app,host){
+rapolated"],SPREAD=t`Standard deviation of p(x|z)`,
+isNarrow=()=>matchMedia("(max-width: 760\
+px)").matches,Panel=class{_toldOf=null;constructor(app,host){
 this.app=app;let{occupancy,conditions,collapsed}=app.
 contents,{kind}=app.world.designs;this.alone=
 collapsed,this.occupancy=occupancy?new Occupancy(
@@ -1280,13 +1408,13 @@ _buildLine():this._buildTable(),this.now.
 append(this.valid,this.unseen),this._buildMore()}_beside(...parts){
 return this.alone?[]:parts}_buildImage(){
 this.decoded=element("canvas",{role:"img",
-"aria-label":"The decoded design"}),this.
+"aria-label":t`The decoded design`}),this.
 nearest=element("canvas",{role:"img","ar\
-ia-label":"The nearest real example"}),this.
-short=element("span",{className:"codes-s\
-hort"});let caption=element("figcaption",
-{},text("b","Decoded"),this.short);this.
-nearestTitle=text("b","Nearest example");
+ia-label":t`The nearest real example`}),
+this.short=element("span",{className:"co\
+des-short"});let caption=element("figcap\
+tion",{},text("b",t`Decoded`),this.short);
+this.nearestTitle=text("b",t`Nearest example`);
 let beside=element("figcaption",{},this.
 nearestTitle,this.caption);this.now.append(
 element("figure",{},this.decoded,caption),
@@ -1294,19 +1422,19 @@ element("figure",{},this.decoded,caption),
 nearest,beside)),this._buildSpread(),...this.
 _beside(this.where,this.known))}_buildSpread(){
 this.deviation=element("canvas",{role:"i\
-mg","aria-label":`${SPREAD} of every pix\
-el`}),this.most=element("span");let caption=element(
+mg","aria-label":t`${SPREAD} of every pixel`}),
+this.most=element("span");let caption=element(
 "figcaption",{},text("b",SPREAD),this.most);
 return this.spreading=element("figure",{
 hidden:!0},this.deviation,caption),this.
 spreading}_buildLine(){let{kind}=this.app.
-world.designs,what=this.alone?`The decod\
-ed ${kind}`:`The decoded ${kind}, and th\
-e nearest real example`;this.decoded=element(
-"canvas",{role:"img","aria-label":what});
-let second=text("b","Nearest example",{className:"\
-second"}),first=text("b","Decoded",{className:"\
-first"});this.now.append(element("p",{className:"\
+world.designs,what=this.alone?t`The decoded ${say(
+kind)}`:t`The decoded ${say(kind)}, and the nearest real example`;
+this.decoded=element("canvas",{role:"img",
+"aria-label":what});let second=text("b",
+t`Nearest example`,{className:"second"}),
+first=text("b",t`Decoded`,{className:"fi\
+rst"});this.now.append(element("p",{className:"\
 keys-of"},first,...this._beside(second,this.
 caption)),element("figure",{className:"w\
 ide"},this.decoded),...this._beside(this.
@@ -1316,25 +1444,26 @@ app.world;this.lines=designs.columns.map(
 {className:"bar-of"}),mark=element("i",{
 className:"mark-of"}),value=element("td",
 {className:"number"}),near=element("td",
-{className:"number near"}),small=unit?text(
+{className:"number near"}),small2=unit?text(
 "small",` ${unit}`):null,track=element("\
 span",{className:"track"},bar,mark),head=element(
 "th",{scope:"row",title:full},text("span",
-name),small,track);return{bar,mark,value,
+name),small2,track);return{bar,mark,value,
 near,row:element("tr",{},head,value,...this.
 _beside(near))}});let decoded2=text("th",
-"Decoded",{scope:"col",className:"first \
-number"}),nearest=text("th","Nearest",{scope:"\
-col",className:"second number"}),heads=element(
-"tr",{},text("th","Column",{scope:"col"}),
-decoded2,...this._beside(nearest)),body=element(
-"tbody",{},...this.lines.map(({row})=>row)),
-table=element("table",{className:"design"},
-element("thead",{},heads),body),keys=element(
-"p",{className:"keys-of"},text("span","N\
-earest example "),this.caption);this.now.
-append(scrolled("The decoded row",table),
-...this._beside(keys,this.where,this.known))}show(z,values,deviations){
+t`Decoded`,{scope:"col",className:"first\
+ number"}),nearest=text("th",t`Nearest`,
+{scope:"col",className:"second number"}),
+heads=element("tr",{},text("th",t`Column`,
+{scope:"col"}),decoded2,...this._beside(
+nearest)),body=element("tbody",{},...this.
+lines.map(({row})=>row)),table=element("\
+table",{className:"design"},element("the\
+ad",{},heads),body),keys=element("p",{className:"\
+keys-of"},text("span",`${t`Nearest example`}\
+ `),this.caption);this.now.append(scrolled(
+t`The decoded row`,table),...this._beside(
+keys,this.where,this.known))}show(z,values,deviations){
 let{app}=this,{designs}=app.world,near=app.
 nearest(z);this._showNearness(near),this.
 _showValidity(z),designs.kind==="image"?
@@ -1346,30 +1475,29 @@ codes)value.textContent=shown(z[k],.001);
 this.limits?.show(values)}_showValidity(z){
 let{study}=this.app.world;if(!study?.validity)
 return;let{auc,answers}=study.contents.validity.
-learned;this.valid.hidden=!1;let probability=`\
-Valid with probability ${study.validity.
-probability(z).toFixed(2)}`,how=` (AUC ${auc.
-mean.toFixed(2)} ± ${auc.se.toFixed(2)}\
- from ${answers} answers)`;this.valid.replaceChildren(
-text("b",probability),text("span",how))}_showNearness({
-index,distance:distance2}){let name=this.
-app.nameOf(index);this.caption.textContent=
-name?`${name}, ${away(distance2)}`:away(
-distance2),this.known.textContent=this.app.
-responsesOf(index),this.known.hidden=!this.
-known.textContent;let strangeness=this.app.
-world.nearness.strangeness(distance2),level=[
-1,3].filter(limit=>strangeness>limit).length;
-this.where.dataset.level=String(level),this.
-where.lastChild.textContent=NEARNESS[level]}_showImage(z,values,near,spread){
+learned;this.valid.hidden=!1;let probability=t`Valid with probability ${study.
+validity.probability(z).toFixed(2)}`,how=`\
+ ${t`(AUC ${auc.mean.toFixed(2)} ± ${auc.
+se.toFixed(2)} from ${answers} answers)`}`;
+this.valid.replaceChildren(text("b",probability),
+text("span",how))}_showNearness({index,distance:distance2}){
+let name=this.app.nameOf(index);this.caption.
+textContent=name?`${name}, ${away(distance2)}`:
+away(distance2),this.known.textContent=this.
+app.responsesOf(index),this.known.hidden=
+!this.known.textContent;let strangeness=this.
+app.world.nearness.strangeness(distance2),
+level=[1,3].filter(limit=>strangeness>limit).
+length;this.where.dataset.level=String(level),
+this.where.lastChild.textContent=say(NEARNESS[level])}_showImage(z,values,near,spread){
 let{designs,examples}=this.app.world,box=this.
 _box();designs.sheet(values,1).draw(prepare(
 this.decoded,box.w,box.h),0,box),this.alone||
 examples.draw(prepare(this.nearest,box.w,
 box.h),near,box),this.nearestTitle.textContent=
-examples.isReal(near)?"Nearest example":
-"Nearest example, rebuilt",this.short.textContent=
-`at (${this._short(z)})`,this.spreading.
+examples.isReal(near)?t`Nearest example`:
+t`Nearest example, rebuilt`,this.short.textContent=
+t`at (${this._short(z)})`,this.spreading.
 hidden=!spread,spread&&this._showDeviation(
 spread,box)}_showDeviation(spread,box){let{
 designs}=this.app.world,most=spread.reduce(
@@ -1380,9 +1508,9 @@ designs.lows[channel]??designs.low,designs.
 highs[channel]??designs.high];return low+
 value/(most||1)*(high-low)});designs.sheet(
 shares,1).draw(prepare(this.deviation,box.
-w,box.h),0,box),this.most.textContent=`w\
-hite: ${shown(most)}`}_showLine(values,near,spread){
-let{designs,examples}=this.app.world,w=this.
+w,box.h),0,box),this.most.textContent=t`white: ${shown(
+most)}`}_showLine(values,near,spread){let{
+designs,examples}=this.app.world,w=this.
 decoded.parentElement.clientWidth||300,h=designs.
 lines.heightOf(w,isNarrow()?96:260),real=this.
 alone?null:designs.part(examples.values,
@@ -1416,34 +1544,33 @@ this.more.append(tick(SPREAD,app.state.spread,
 spread=>app.set({spread}))),this.codes=chosen.
 map(k=>({k,value:element("dd")})),this.told=
 element("div",{className:"told"});let saving=[
-button("Save .npy",()=>app.saveDesign("n\
-py"),{title:"The decoded design for NumP\
-y"}),button("Save .csv",()=>app.saveDesign(
-"csv"),{title:"The decoded design as tex\
-t"})];if(this.alone)this.more.append(element(
-"div",{className:"actions"},...saving));else{
-let pin=button("Pin",()=>app.pin(app.live),
-{title:"Keep this point (P)"}),near=button(
-"Go to example",()=>app.toNearest(),{title:"\
-Move to the nearest real example (N)"}),
+button(t`Save .npy`,()=>app.saveDesign("\
+npy"),{title:t`The decoded design for NumPy`}),
+button(t`Save .csv`,()=>app.saveDesign("\
+csv"),{title:t`The decoded design as text`})];
+if(this.alone)this.more.append(element("\
+div",{className:"actions"},...saving));else{
+let pin=button(t`Pin`,()=>app.pin(app.live),
+{title:t`Keep this point (P)`}),near=button(
+t`Go to example`,()=>app.toNearest(),{title:t`Move to the nearest real example (N)`}),
 actions=element("div",{className:"action\
 s"},pin,near,...saving);this.more.append(
-text("h2","Point"),...this._codeList(),actions)}
-if(conditions.length&&this.more.append(text(
-"h2","Condition"),this.told),!this.alone){
-let pins=element("div");this.more.append(
-text("h2","Pins"),pins),this.pins=new Pins(
-app,pins)}if(this.limits=null,this.alone||
-!app.world.quantities.length)return;let limits=element(
-"div");this.more.append(text("h2","Colum\
-ns and responses"),limits),this.limits=new Limits(
-app,limits)}_codeList(){let codes=this.codes.
-map(({k,value})=>element("div",{},text("\
-dt",`z${k+1}`),value)),list2=element("dl",
-{className:"codes"},...codes),rest=this.
+text("h2",t`Point`),...this._codeList(),
+actions)}if(conditions.length&&this.more.
+append(text("h2",t`Condition`),this.told),
+!this.alone){let pins=element("div");this.
+more.append(text("h2",t`Pins`),pins),this.
+pins=new Pins(app,pins)}if(this.limits=null,
+this.alone||!app.world.quantities.length)
+return;let limits=element("div");this.more.
+append(text("h2",t`Columns and responses`),
+limits),this.limits=new Limits(app,limits)}_codeList(){
+let codes=this.codes.map(({k,value})=>element(
+"div",{},text("dt",`z${k+1}`),value)),list2=element(
+"dl",{className:"codes"},...codes),rest=this.
 app.contents.latents.dim-codes.length;return rest>
-0?[list2,note(`and ${rest} more; see Sli\
-ders`)]:[list2]}refresh(){this._showConditions(),
+0?[list2,note(t`and ${rest} more; see Sliders`)]:
+[list2]}refresh(){this._showConditions(),
 this._showUnseen(),this.pins?.refresh(),
 this.limits?.refresh()}again(){this.pins?.
 again(),this._toldOf=null,this.limits?.again()}_showConditions(){
@@ -1471,19 +1598,20 @@ shift,unit},start2){let[low,high]=range,
 value=this.app.state.context[start2],output=element(
 "output"),input=element("input",{type:"r\
 ange",min:low,max:high,step:(high-low)/200||
-1,value}),say=number=>{let words=shown(number*
-scale+shift);output.textContent=unit?`${words}\
- ${unit}`:words,input.setAttribute("aria\
--valuetext",output.textContent)};return say(
+1,value}),say2=number=>{let words2=shown(
+number*scale+shift);output.textContent=unit?
+`${words2} ${unit}`:words2,input.setAttribute(
+"aria-valuetext",output.textContent)};return say2(
 value),input.addEventListener("input",()=>{
-say(Number(input.value)),this._change([Number(
-input.value)],start2)}),element("label",
-{className:"field"},text("span",name),input,
-output)}_showUnseen(){let words=this.occupancy?.
-remark(this.app.state.context)??"";this.
-unseen.textContent!==words&&(this.unseen.
-textContent=words),this.unseen.hidden=!words,
-this.where.classList.toggle("beside",!!words)}};async function pictureOfPage(view){let main=document.
+say2(Number(input.value)),this._change([
+Number(input.value)],start2)}),element("\
+label",{className:"field"},text("span",name),
+input,output)}_showUnseen(){let words2=this.
+occupancy?.remark(this.app.state.context)??
+"";this.unseen.textContent!==words2&&(this.
+unseen.textContent=words2),this.unseen.hidden=
+!words2,this.where.classList.toggle("bes\
+ide",!!words2)}};async function pictureOfPage(view){let main=document.
 querySelector("main"),{width,height}=main.
 getBoundingClientRect(),body=document.createElement(
 "body");body.dataset.view=view,body.append(
@@ -1539,55 +1667,16 @@ share);if(share<.02425){let x2=Math.sqrt(
 x2)/polynomial(D,x2)}let x=share-.5;return x*
 polynomial(A,x*x)/polynomial(B,x*x)}function uniforms(seed){
 let state=seed>>>0;return()=>{state=state+
-1831565813>>>0;let t=state;return t=Math.
-imul(t^t>>>15,t|1),t^=t+Math.imul(t^t>>>
-7,t|61),(((t^t>>>14)>>>0)+.5)/4294967296}}
+1831565813>>>0;let t2=state;return t2=Math.
+imul(t2^t2>>>15,t2|1),t2^=t2+Math.imul(t2^
+t2>>>7,t2|61),(((t2^t2>>>14)>>>0)+.5)/4294967296}}
 function normals(count,seed){let next=uniforms(
 seed);return Float32Array.from({length:count},
 ()=>normalQuantile(next()))}function shuffled(count){
 let next=uniforms(1),order=Array.from({length:count},
 (_,i)=>i);for(let i=count-1;i>0;i--){let j=Math.
 floor(next()*(i+1));[order[i],order[j]]=
-[order[j],order[i]]}return order}var Validity=class{constructor({centres,
-weights,bias,gamma}){this.dim=centres[0].
-length,this.centres=Float64Array.from(centres.
-flat()),this.weights=Float64Array.from(weights),
-this.bias=bias,this.gamma=gamma}probability(z){
-let{dim,centres,weights,gamma}=this,logit=this.
-bias;for(let i=0,at=0;i<weights.length;i++){
-let square=0;for(let k=0;k<dim;k++,at++)
-square+=(z[k]-centres[at])**2;logit+=weights[i]*
-Math.exp(-gamma*square)}return 1/(1+Math.
-exp(-logit))}};var STATES=["feasible","infeasible","inv\
-alid"],INVALID=2,Study=class _Study{constructor(contents,sheet,dim){
-let{designs}=contents;this.contents=contents,
-this.sheet=sheet,this.count=designs.count,
-this.ids=designs.ids,this.cloud=new Cloud(
-floatsOf(designs.means),dim),this.distance=
-floatsOf(designs.distance),this.novelty=
-floatsOf(designs.novelty),this.responses=
-designs.columns.slice(0,designs.responses);
-let{learned}=contents.validity;this.validity=
-learned?new Validity(learned):null,this.
-searches=contents.searches.map(({name,seeds,
-low,median,high})=>({name,seeds,low:floatsOf(
-low),median:floatsOf(median),high:floatsOf(
-high)}))}static async of(contents,designs,dim){
-return new _Study(contents,await designs.
-examples(contents.designs),dim)}find(id){
-return this.ids.indexOf(id)}spaceOf(i){let{
-spaces,space}=this.contents.designs;return spaces[space[i]]}hasPlace(i){
-return this.cloud.point(i).every(Number.
-isFinite)}placeOf(i){let{isLatent,isRepaired}=this.
-contents.designs;if(!this.hasPlace(i))return"\
-It has no place in the latent space.";if(!isLatent[i])
-return`${`It was looked for in ${this.spaceOf(
-i)}: the point is where the encoder puts\
- it`}, and decodes to a likeness.`;let proposed="\
-The point is where it was proposed";return isRepaired[i]?
-`${proposed}; what is decoded there was \
-repaired before it was evaluated.`:`${proposed}\
-, and decodes to it.`}};var MOST_KEPT=400,Thumbnails=class{_made=new Map;constructor(draw,rows,count,rebuilt,ready){
+[order[j],order[i]]}return order}var MOST_KEPT=400,Thumbnails=class{_made=new Map;constructor(draw,rows,count,rebuilt,ready){
 this.inPage=draw,this.rebuilt=rebuilt,this.
 ready=ready,this.places=rows?new Int32Array(
 count).fill(-1):null,rows?.forEach((i,at)=>{
@@ -1660,28 +1749,28 @@ try{localStorage.setItem(KEPT2,"offered")}catch{}}
 var Tour=class{_card=null;_shown=null;_at=0;constructor(app,tools){
 this.app=app,this.steps=STEPS2.filter(({
 view})=>app.views.some(({key})=>key===view)),
-this.starter=button("Tour",()=>this.start(),
-{title:"What to do with this page, step \
-by step"}),tools.prepend(this.starter),wasOffered()||
+this.starter=button(t`Tour`,()=>this.start(),
+{title:t`What to do with this page, step by step`}),
+tools.prepend(this.starter),wasOffered()||
 this._offer(tools),this._place=()=>this.
 _placeCard()}_offer(tools){let decline=()=>{
 remember(),offer.remove(),this.starter.focus()},
-accept=button("Take the tour",()=>this.start(),
-{className:"accept"}),offer=element("p",
-{className:"offer"},text("span","New her\
-e?"),accept,button("No, thanks",decline));
-this.offer=offer,tools.prepend(offer)}start(){
+accept=button(t`Take the tour`,()=>this.
+start(),{className:"accept"}),offer=element(
+"p",{className:"offer"},text("span",t`New here?`),
+accept,button(t`No, thanks`,decline));this.
+offer=offer,tools.prepend(offer)}start(){
 remember(),this.offer?.remove(),this._card?.
 remove(),this.title=text("h2","",{id:"to\
 ur-title"}),this.words=text("p","",{id:"\
 tour-words","aria-live":"polite"}),this.
 count=text("span","",{className:"pages"}),
-this.back=button("Back",()=>this._go(-1)),
-this.next=button("Next",()=>this._go(1),
+this.back=button(t`Back`,()=>this._go(-1)),
+this.next=button(t`Next`,()=>this._go(1),
 {className:"accept"});let end=button("×",
 ()=>this.end(),{className:"away","aria-l\
-abel":"End the tour"}),buttons=element("\
-div",{className:"bar"},this.back,this.next,
+abel":t`End the tour`}),buttons=element(
+"div",{className:"bar"},this.back,this.next,
 this.count);this._card=element("div",{className:"\
 tour"},this.title,this.words,buttons,end),
 this._card.setAttribute("role","dialog"),
@@ -1702,19 +1791,19 @@ key==="ArrowLeft")this._go(-1);else return;
 event.preventDefault(),event.stopPropagation()}_go(step){
 let at=this._at+step;if(at>=this.steps.length)
 return this.end();if(at<0)return;let{view,
-at:where,begins="",title,words}=this.steps[at];
-this.app.state.view!==view&&this.app.open(
-view);let control=[...document.querySelectorAll(
-where)].find(one=>one.textContent.startsWith(
-begins));if(!control)return this.steps.splice(
-at,1),step<0?this._go(-1):(this._at=at-1,
-this._go(1));this._at=at,this.title.textContent=
-title,this.words.textContent=words,this.
-count.textContent=`${at+1} of ${this.steps.
-length}`,this.back.disabled=at===0,this.
-next.textContent=at+1===this.steps.length?
-"Done":"Next",this._point(control),this.
-next.focus({preventScroll:!0})}_point(control){
+at:where,begins="",title,words:words2}=this.
+steps[at];this.app.state.view!==view&&this.
+app.open(view);let control=[...document.
+querySelectorAll(where)].find(one=>one.textContent.
+startsWith(say(begins)));if(!control)return this.
+steps.splice(at,1),step<0?this._go(-1):(this.
+_at=at-1,this._go(1));this._at=at,this.title.
+textContent=say(title),this.words.textContent=
+say(words2),this.count.textContent=t`${at+
+1} of ${this.steps.length}`,this.back.disabled=
+at===0,this.next.textContent=at+1===this.
+steps.length?t`Done`:t`Next`,this._point(
+control),this.next.focus({preventScroll:!0})}_point(control){
 this._shown?.classList.remove("toured"),
 this._shown=control,control&&(control.classList.
 add("toured"),control.scrollIntoView({block:"\
@@ -2023,14 +2112,13 @@ context,card,1)}function stroked(context,colour,width){
 context.strokeStyle=colour,context.lineWidth=
 width,context.stroke()}function keyOfMarks(study){
 let{name,designs}=study.contents,made=element(
-"p",{className:"marks"},text("span",`Eva\
-luated designs of ${name}:`));return STATES.
-forEach((words,state)=>{let count=designs.
+"p",{className:"marks"},text("span",t`Evaluated designs of ${name}:`));
+return STATES.forEach((words2,state)=>{let count=designs.
 state.filter(one=>one===state).length,mark=element(
 "canvas",{"aria-hidden":"true"});drawMark(
 prepare(mark,12,12),state,[6,6]),made.append(
-element("span",{},mark,` ${words} (${count.
-toLocaleString("en")})`))}),made}var PICTURE2=96,MOST_FACTS=8,OFF=12,Tooltip=class{constructor(host,examples,aspect){
+element("span",{},mark,` ${say(words2)} \
+(${count.toLocaleString("en")})`))}),made}var PICTURE2=96,MOST_FACTS=8,OFF=12,Tooltip=class{constructor(host,examples,aspect){
 this.host=host,this.examples=examples,this.
 size=fitted(aspect,PICTURE2,PICTURE2),this.
 at=-1,this.x=0,this.y=0,this.picture=element(
@@ -2050,11 +2138,11 @@ h-4,y-h/2))}px`}hide(){this.at=-1,this.box.
 hidden=!0}_fill(i,{name,facts}){let{w,h}=this.
 size;this.examples.draw(prepare(this.picture,
 w,h),i,{x:0,y:0,w,h});let known=facts.slice(
-0,MOST_FACTS).map(([what,words])=>element(
-"div",{},text("dt",what),text("dd",words))),
-title=this.examples.isReal(i)?name:`${name}\
-, rebuilt`;this.words.replaceChildren(text(
-"b",title),element("dl",{},...known))}};var TURN=2*Math.PI,FOG=96,FINER=4,REACH={
+0,MOST_FACTS).map(([what,words2])=>element(
+"div",{},text("dt",what),text("dd",words2))),
+title=this.examples.isReal(i)?name:t`${name}, rebuilt`;
+this.words.replaceChildren(text("b",title),
+element("dl",{},...known))}};var TURN=2*Math.PI,FOG=96,FINER=4,REACH={
 mouse:9,touch:20},AXES={left:35,bottom:23},
 MOST_RINGS=400,LatentMap=class{_key=null;_pictures=[];_chosen=null;_drawn=null;_drawnOf=[];_fog=null;_room=null;_plane=null;_corners=[];constructor(host,world,on){
 this.host=host,this.world=world,this.on=
@@ -2073,14 +2161,14 @@ moving,this._gesture()),moving.addEventListener(
 this.tip.hide()}),moving.addEventListener(
 "blur",()=>this.tip.hide())}_gesture(){let{
 on}=this,here=place=>this.look.plane.at(
-this.toPlane(...place),on.about()),plain={
+this.toPlane(...place),on.about()),plain2={
 hover:(place,isTouch)=>{this.tell(this.exampleAt(
 ...place,isTouch?REACH.touch:REACH.mouse)),
 on.follow(here(place))},leave:()=>{this.
 tip.hide(),on.leave()},click:place=>on.choose(
 here(place)),tap:place=>on.keep(here(place))};
-if(!on.zoom)return plain;let zoom=()=>this.
-look.zoom??null;return{...plain,isWhole:()=>zoom()===
+if(!on.zoom)return plain2;let zoom=()=>this.
+look.zoom??null;return{...plain2,isWhole:()=>zoom()===
 null,whole:()=>on.whole(),zoom:(factor,place)=>this.
 _zoom(this.whole.zoomed(zoom(),factor,place)),
 pan:(right,down)=>this._zoom(this.whole.
@@ -2156,19 +2244,19 @@ context.imageSmoothingEnabled=!0,context.
 imageSmoothingQuality="low",context.drawImage(
 this._fog,left,top,right-left,bottom-top)}_pictureOfFog(){
 let opacity=this.look.validity?this._invalid():
-this._empty(),small=document.createElement(
-"canvas");small.width=FOG,small.height=FOG;
-let picture=new ImageData(FOG,FOG),[r,g,
-b]=hexOf(Theme.colours.fog);for(let row=0;row<
+this._empty(),small2=document.createElement(
+"canvas");small2.width=FOG,small2.height=
+FOG;let picture=new ImageData(FOG,FOG),[
+r,g,b]=hexOf(Theme.colours.fog);for(let row=0;row<
 FOG;row++)for(let column=0;column<FOG;column++)
 picture.data.set([r,g,b,255*opacity[row*
 FOG+column]],4*((FOG-1-row)*FOG+column));
-return small.getContext("2d").putImageData(
-picture,0,0),smoothed2(small,FINER*FOG)}_empty(){
+return small2.getContext("2d").putImageData(
+picture,0,0),smoothed2(small2,FINER*FOG)}_empty(){
 return densityOf(this.points,this.box,FOG).
-map(density=>{let t=Math.max(0,Math.min(
-1,(density-.01)/.16));return 1-t*t*(3-2*
-t)})}_invalid(){let{plane,validity,about}=this.
+map(density=>{let t2=Math.max(0,Math.min(
+1,(density-.01)/.16));return 1-t2*t2*(3-
+2*t2)})}_invalid(){let{plane,validity,about}=this.
 look,{x0,x1,y0,y1}=this.box;return Float32Array.
 from({length:FOG*FOG},(_,at)=>{let x=x0+
 (x1-x0)*(at%FOG+.5)/FOG,y=y0+(y1-y0)*(Math.
@@ -2339,11 +2427,10 @@ addEventListener("blur",()=>this._leave()),
 this.canvas.addEventListener("click",event=>{
 this._isAt(event)&&this.on.choose(this.at)}),
 this.canvas.addEventListener("keydown",event=>this.
-_key(event)),this.waiting=text("p","Desi\
-gns are being decoded …",{className:"n\
-ote",role:"status"}),host.append(this.waiting,
-this.canvas)}show(tiles){this.tiles=tiles,
-this.waiting.remove(),this.paint()}paint(){
+_key(event)),this.waiting=text("p",t`Designs are being decoded …`,
+{className:"note",role:"status"}),host.append(
+this.waiting,this.canvas)}show(tiles){this.
+tiles=tiles,this.waiting.remove(),this.paint()}paint(){
 if(!this.tiles?.count)return;let{count,across,
 draw}=this.tiles,{gap,h}=this._size(),w=this.
 host.clientWidth,down=Math.ceil(count/across)*
@@ -2385,23 +2472,23 @@ at)}else return;event.preventDefault()}},
 Rows=class{constructor(host,designs,on){
 this.designs=designs,this.on=on,this.table=
 element("table",{className:"rows"}),host.
-append(scrolled("Rows",this.table))}show(items,heads=[]){
+append(scrolled(t`Rows`,this.table))}show(items,heads=[]){
 let head=element("tr",{},...["",...heads].
-map(words=>text("th",words,{scope:"col"})));
+map(words2=>text("th",words2,{scope:"col"})));
 for(let{name,unit}of this.designs.columns){
-let small=unit?text("small",` ${unit}`):
+let small2=unit?text("small",` ${unit}`):
 null;head.append(element("th",{scope:"co\
-l"},text("span",name),small))}let body=element(
+l"},text("span",name),small2))}let body=element(
 "tbody",{},...items.map((item,i)=>this._row(
 item,i)));body.addEventListener("pointer\
 leave",()=>this.on.leave()),this.table.replaceChildren(
 element("thead",{},head),body)}_row({name,
 values,real,facts=[]},i){let pin=button(
-name,()=>this.on.choose(i),{title:"Pin t\
-his one"}),row=element("tr",{},element("\
-th",{scope:"row"},pin));return row.append(
-...facts.map(words=>text("td",words,{className:"\
-number"}))),row.append(...this.designs.columns.
+name,()=>this.on.choose(i),{title:t`Pin this one`}),
+row=element("tr",{},element("th",{scope:"\
+row"},pin));return row.append(...facts.map(
+words2=>text("td",words2,{className:"num\
+ber"}))),row.append(...this.designs.columns.
 map((_,k)=>this._cell(k,values[k],real?.[k]))),
 row.addEventListener("pointerenter",()=>this.
 on.follow(i)),pin.addEventListener("focu\
@@ -2424,39 +2511,33 @@ cell}};var View=class{static key="";static title="";static isOfLatents=!1;static
 return!0}static kept(_contents){return{}}_key=null;constructor(app){
 this.app=app}mount(_host){}refresh(){}move(){}again(){}press(_key){
 return!1}leave(){}};var SIZES=[8,12,15,20].map(size=>[size,`${size}\
- × ${size}`]),IN_PLANE="The plane of th\
-e map, decoded about the current point; \
-the other directions stay as they are.",
-ON_MAP="The design under the pointer on \
-the map of the latent space; a click pin\
-s another point",LABEL="Grid of decoded \
-designs; arrow keys go from one to the n\
-ext, Enter pins one",GridView=class extends View{static key="\
+ × ${size}`]),IN_PLANE=t`The plane of the map, decoded about the current point; the other directions stay as they are.`,
+ON_MAP=t`The design under the pointer on the map of the latent space; a click pins another point`,
+LABEL=t`Grid of decoded designs; arrow keys go from one to the next, Enter pins one`,
+GridView=class extends View{static key="\
 grid";static title="Grid";static isOfLatents=!0;static kept(){
 return{grid:{start:15,read:whole(4,30)}}}mount(host){
 let{app}=this,{dim,standard,prior,grid}=app.
 contents.latents;this.fixed=dim===2&&!standard?
 grid:null;let bar=element("div",{className:"\
-bar"});this.fixed||bar.append(choice("Si\
-ze",SIZES,app.state.grid,value=>app.set(
-{grid:Number(value)}))),bar.append(tick(
-"Fog",app.state.fog,fog=>app.set({fog})));
-let ofMass=`A grid of equal prior mass: \
-each tile stands for the same share of ${prior}\
-. ${dim===2?"z1 rises to the right, z2 u\
-pwards":"z1 rises to the right"}.`;this.
-place=element("div",{className:"wall-pla\
-ce square"});let{aspect}=app.world.designs;
-aspect>1&&(this.place.style.maxWidth=`mi\
-n(100%, calc((100vh - 240px) * ${aspect}\
+bar"});this.fixed||bar.append(choice(t`Size`,
+SIZES,app.state.grid,value=>app.set({grid:Number(
+value)}))),bar.append(tick(t`Fog`,app.state.
+fog,fog=>app.set({fog})));let axes=dim===
+2?t`z1 rises to the right, z2 upwards.`:
+t`z1 rises to the right.`,ofMass=t`A grid of equal prior mass: each tile stands for the same share of ${say(
+prior)}.`;this.place=element("div",{className:"\
+wall-place square"});let{aspect}=app.world.
+designs;aspect>1&&(this.place.style.maxWidth=
+`min(100%, calc((100vh - 240px) * ${aspect}\
 ))`),this.map=new SmallMap(app,ON_MAP);let beside=element(
 "div",{className:"beside"},this.place,this.
 map.element);host.append(bar,beside,note(
-dim<=2?ofMass:IN_PLANE)),this.wall=new Wall(
-this.place,LABEL,pinning(app,i=>this.points[i]))}again(){
-this._key=null}refresh(){this.map.show(),
-this.move();let{state,contents}=this.app,
-off=contents.latents.dim>2?[state.plane,
+dim<=2?`${ofMass} ${axes}`:IN_PLANE)),this.
+wall=new Wall(this.place,LABEL,pinning(app,
+i=>this.points[i]))}again(){this._key=null}refresh(){
+this.map.show(),this.move();let{state,contents}=this.
+app,off=contents.latents.dim>2?[state.plane,
 ...this._offPlane()]:[],key=[state.grid,
 state.fog,...state.context,...off,this.place.
 clientWidth].join("|");key!==this._key&&
@@ -2503,8 +2584,8 @@ round(Math.sqrt(codes.length/2)),points=Array.
 from({length:size*size},(_,i)=>{let at=(size-
 1-Math.floor(i/size))*size+i%size;return codes.
 slice(2*at,2*at+2)});return{across:size,
-points}}var MOST=8,LIST="found";function examplesOf(words,{
-count,names,numbers,labels}){let wanted=words.
+points}}var MOST=8,LIST="found";function examplesOf(words2,{
+count,names,numbers,labels}){let wanted=words2.
 trim().toLowerCase();if(!wanted)return[];
 let ranks=[[],[],[],[],[]];for(let i=0;i<
 count;i++){let name=(names?.[i]??"").toLowerCase(),
@@ -2524,24 +2605,24 @@ this.app=app,this.go=go;let{rows}=app.contents;
 this.rows={count:rows.count,names:rows.names,
 numbers:rows.numbers,labels:labelsOf(app.
 world)},this.list=element("ul",{id:LIST,
-role:"listbox","aria-label":"Examples th\
-at are found",hidden:!0}),this.field=element(
-"input",{type:"search",placeholder:"name\
-, label or row number",autocomplete:"off",
-spellcheck:!1,role:"combobox","aria-labe\
-l":"Find an example","aria-expanded":"fa\
-lse","aria-controls":LIST,"aria-autocomp\
-lete":"list",oninput:()=>this._look(),onkeydown:event=>this.
-_key(event),onblur:()=>this._open(!1),onfocus:()=>this.
+role:"listbox","aria-label":t`Examples that are found`,
+hidden:!0}),this.field=element("input",{
+type:"search",placeholder:t`name, label or row number`,
+autocomplete:"off",spellcheck:!1,role:"c\
+ombobox","aria-label":t`Find an example`,
+"aria-expanded":"false","aria-controls":LIST,
+"aria-autocomplete":"list",oninput:()=>this.
+_look(),onkeydown:event=>this._key(event),
+onblur:()=>this._open(!1),onfocus:()=>this.
 _open(this.found.length>0)}),this.said=element(
 "span",{className:"count",role:"status"});
 let label=element("label",{className:"fi\
-eld"},text("span","Find"),this.field);this.
+eld"},text("span",t`Find`),this.field);this.
 element=element("div",{className:"search"},
 label,this.said,this.list)}_look(){this.
 found=examplesOf(this.field.value,this.rows),
 this._at=0;let{length}=this.found;this.said.
-textContent=this.field.value.trim()?`${length.
+textContent=this.field.value.trim()?t`${length.
 toLocaleString("en")} found`:"",this._open(
 length>0),this.app.schedule(!1)}_open(isOpen2){
 this.list.hidden=!isOpen2,this.field.setAttribute(
@@ -2552,12 +2633,12 @@ isOpen2?this.field.setAttribute("aria-ac\
 tivedescendant",`${LIST}-${this._at}`):this.
 field.removeAttribute("aria-activedescen\
 dant")}_option(i,at){let name=this.app.nameOf(
-i)||`example ${i+1}`,number=this.rows.numbers?.[i],
+i)||t`example ${i+1}`,number=this.rows.numbers?.[i],
 isSaid=number!==void 0&&this.rows.names?.[i]!==
 `row ${number}`,made=element("li",{id:`${LIST}\
 -${at}`,role:"option","aria-selected":String(
 at===this._at)});return made.append(text(
-"span",name),isSaid?text("small",`row ${number}`):
+"span",name),isSaid?text("small",t`row ${number}`):
 ""),made.addEventListener("pointerdown",
 event=>{event.preventDefault(),this._at=
 at,this._goThere()}),made}_goThere(){this.
@@ -2589,37 +2670,35 @@ let value=numbersOf(column)[i];return column.
 kind==="category"?column.categories[value]??
 "":float32Text(value)}var Selection=class{_chosen=void 0;constructor(app,select){
 this.app=app,this.said=element("span",{className:"\
-count",role:"status"}),this.all=button("\
-Select all in view",select.view),this.pins=
-button("Select within pins",select.pins,
-{title:"What the line from pin to pin go\
-es round"});let file=()=>csvOf(cellsOfExamples(
-app,app.chosenExamples()));this.save=button(
-"Save selection",()=>app.save(file(),"se\
-lection.csv")),this.clear=button("Clear",
-()=>app.set({selection:null}),{"aria-lab\
-el":"Clear selection",title:"Select none\
- (Escape)"}),this.element=element("div",
-{className:"selection"},this.all,this.pins,
-this.save,this.clear,this.said)}refresh(){
-let{state,world}=this.app,chosen=this.app.
-chosen();if(this.pins.hidden=state.pins.
-length<3,this.save.hidden=!chosen,this.clear.
-hidden=!state.selection,chosen===this._chosen)
-return;this._chosen=chosen,this.app.tell?.();
-let count=chosen?countOf(chosen):0,rows=world.
-cloud.count.toLocaleString("en");this.save.
-disabled=count===0,this.said.textContent=
-chosen?`${count.toLocaleString("en")} of\
- ${rows} selected`:HINT2}},ChosenExamples=class{_chosen=void 0;shown=[];constructor(app,host,go){
+count",role:"status"}),this.all=button(t`Select all in view`,
+select.view),this.pins=button(t`Select within pins`,
+select.pins,{title:t`What the line from pin to pin goes round`});
+let file=()=>csvOf(cellsOfExamples(app,app.
+chosenExamples()));this.save=button(t`Save selection`,
+()=>app.save(file(),"selection.csv")),this.
+clear=button(t`Clear`,()=>app.set({selection:null}),
+{"aria-label":t`Clear selection`,title:t`Select none (Escape)`}),
+this.element=element("div",{className:"s\
+election"},this.all,this.pins,this.save,
+this.clear,this.said)}refresh(){let{state,
+world}=this.app,chosen=this.app.chosen();
+if(this.pins.hidden=state.pins.length<3,
+this.save.hidden=!chosen,this.clear.hidden=
+!state.selection,chosen===this._chosen)return;
+this._chosen=chosen,this.app.tell?.();let count=chosen?
+countOf(chosen):0,rows=world.cloud.count.
+toLocaleString("en");this.save.disabled=
+count===0,this.said.textContent=chosen?t`${count.
+toLocaleString("en")} of ${rows} selected`:
+say(HINT2)}},ChosenExamples=class{_chosen=void 0;shown=[];constructor(app,host,go){
 this.app=app,this.host=host,this.title=element(
 "p",{className:"chosen-title"});let place=element(
 "div",{className:"chosen-wall"});host.append(
 this.title,place),this.wall=new Wall(place,
-"Selected examples; arrow keys go from o\
-ne to the next",{follow:at=>app.follow(app.
-world.cloud.point(this.shown[at])),leave:()=>app.
-follow(app.state.z),choose:at=>go(this.shown[at])})}again(){
+t`Selected examples; arrow keys go from one to the next`,
+{follow:at=>app.follow(app.world.cloud.point(
+this.shown[at])),leave:()=>app.follow(app.
+state.z),choose:at=>go(this.shown[at])})}again(){
 this._chosen=void 0}refresh(){let{world}=this.
 app,chosen=this.app.chosen();this.host.hidden=
 !chosen;let width=this.host.clientWidth;
@@ -2633,53 +2712,55 @@ chosen)),this.wall.at=-1,this.wall.show(
 {count:this.shown.length,across,aspect,gap:6,
 draw:(context,at,box)=>world.examples.draw(
 context,this.shown[at],box)})}_showTitle(count){
-let some=this.shown.length<count?`, ${this.
-shown.length} of them drawn at random`:"";
-this.title.textContent=count?`Selected: ${count.
-toLocaleString("en")}${some}`:"None is s\
-elected"}};function countOf(chosen){let count=0;
-for(let one of chosen)count+=one;return count}
-function firstOf(order,chosen,most){let found=[];
-for(let i of order){if(found.length===most)
-break;chosen[i]&&found.push(i)}return found}var SCALE={w:260,h:30,margin:18},LABEL2="\
+let selected=count?t`Selected: ${count.toLocaleString(
+"en")}`:t`None is selected`,some=t`${this.
+shown.length} of them drawn at random`;this.
+title.textContent=this.shown.length<count?
+`${selected}, ${some}`:selected}};function countOf(chosen){
+let count=0;for(let one of chosen)count+=
+one;return count}function firstOf(order,chosen,most){
+let found=[];for(let i of order){if(found.
+length===most)break;chosen[i]&&found.push(
+i)}return found}var SCALE={w:260,h:30,margin:18},LABEL2="\
 Map of the latent space. Arrow keys move\
  the point, with Shift further; Enter pi\
 ns it; N goes to the nearest example, an\
 d what is known of it is said beside it.\
  Plus and minus zoom, 0 shows all.",STEP=1.5,
-TOOLS=[["move","Move"],["rectangle","Rec\
-tangle"],["lasso","Lasso"]],MapView=class extends View{static key="\
+TOOLS=[["move",t`Move`],["rectangle",t`Rectangle`],
+["lasso",t`Lasso`]],MapView=class extends View{static key="\
 map";static title="Map";static isOfLatents=!0;_pairOf=null;_gone=-1;_tool="\
 move";_before=[];mount(host){let{app}=this,
 {world,state}=app,bar=element("div",{className:"\
 bar"});(app.contents.latents.dim>2||app.
 contents.embedding)&&bar.append(...this.
 _planes());let columns=world.columns.map(
-({name})=>[name,name]),pictures=world.designs.
-kind==="image"?"Thumbnails":"Glyphs",marks=[
-["dots","Dots"],["pictures",pictures]];if(bar.
-append(choice("Colour",[["","none"],...columns],
-state.colour,colour=>app.set({colour,only:-1})),
-segments("Marks",marks,state.marks,value=>app.
-set({marks:value})),tick("Fog",state.fog,
-fog=>app.set({fog}))),world.study?.validity){
-let kinds=[["validity","likely invalid"],
-["data","no data"]];bar.append(segments(
-"Where the fog lies",kinds,state.fogOf,of=>{
-app.set({fogOf:of})}))}world.study&&bar.
-append(tick("Evaluated designs",state.designs,
-designs=>app.set({designs})));let place=element(
-"div",{className:"map-place"});this.legend=
-element("div",{className:"legend"}),this.
-search=new Search(app,i=>this._go(i)),this.
-selection=new Selection(app,{view:()=>this.
-_selectView(),pins:()=>this._selectWithinPins()});
-let drags=segments("What a drag does",TOOLS,
-this._tool,tool=>this._use(tool)),what=element(
-"span",{className:"field"},text("span","\
-Drag",{"aria-hidden":"true"}),drags),tools=element(
-"div",{className:"bar find"},this.search.
-element,what,this.selection.element),chosen=element(
+column=>[column.name,titleOf(column)]),pictures=world.
+designs.kind==="image"?t`Thumbnails`:t`Glyphs`,
+marks=[["dots",t`Dots`],["pictures",pictures]];
+if(bar.append(choice(t`Colour`,[["",t`none`],
+...columns],state.colour,colour=>app.set(
+{colour,only:-1})),segments(t`Marks`,marks,
+state.marks,value=>app.set({marks:value})),
+tick(t`Fog`,state.fog,fog=>app.set({fog}))),
+world.study?.validity){let kinds=[["vali\
+dity",t`likely invalid`],["data",t`no data`]];
+bar.append(segments(t`Where the fog lies`,
+kinds,state.fogOf,of=>{app.set({fogOf:of})}))}
+world.study&&bar.append(tick(t`Evaluated designs`,
+state.designs,designs=>app.set({designs})));
+let place=element("div",{className:"map-\
+place"});this.legend=element("div",{className:"\
+legend"}),this.search=new Search(app,i=>this.
+_go(i)),this.selection=new Selection(app,
+{view:()=>this._selectView(),pins:()=>this.
+_selectWithinPins()});let drags=segments(
+t`What a drag does`,TOOLS,this._tool,tool=>this.
+_use(tool)),what=element("span",{className:"\
+field"},text("span",t`Drag`,{"aria-hidde\
+n":"true"}),drags),tools=element("div",{
+className:"bar find"},this.search.element,
+what,this.selection.element),chosen=element(
 "div",{className:"chosen-examples"});this.
 ofPlane=note(""),host.append(bar,tools,place,
 this.ofPlane,this.legend,chosen),this.chosen=
@@ -2691,13 +2772,13 @@ _hand()),place.append(this._zoomButtons()),
 this._at=state.z,Object.assign(this.map.
 moving,{tabIndex:0,id:"map"}),this.map.moving.
 setAttribute("role","application"),this.
-map.moving.setAttribute("aria-label",LABEL2),
-this.map.moving.addEventListener("keydow\
-n",event=>{this.isByKey=event.key!=="Esc\
-ape",app.arrows(event,this.map)}),this.map.
-moving.addEventListener("pointermove",()=>{
-this.isByKey=!1,this._gone=-1}),world.rowsNote&&
-host.append(note(world.rowsNote))}again(){
+map.moving.setAttribute("aria-label",say(
+LABEL2)),this.map.moving.addEventListener(
+"keydown",event=>{this.isByKey=event.key!==
+"Escape",app.arrows(event,this.map)}),this.
+map.moving.addEventListener("pointermove",
+()=>{this.isByKey=!1,this._gone=-1}),world.
+rowsNote&&host.append(note(world.rowsNote))}again(){
 this._key=null,this.chosen.again()}refresh(){
 this.pair&&this._showPair(),this.ofPlane.
 hidden=this.app.state.plane!==PICTURE,this.
@@ -2735,106 +2816,102 @@ select:selection=>app.set({selection}),tool:()=>this.
 _tool}}_use(tool){this._tool=tool,this.map.
 moving.style.touchAction=tool==="move"?"":
 "none"}_zoomButtons(){let larger=button(
-"+",()=>this._zoomBy(STEP),{"aria-label":"\
-Zoom in",title:"Zoom in (+)"});return this.
-smaller=button("−",()=>this._zoomBy(1/
-STEP),{"aria-label":"Zoom out",title:"Zo\
-om out (−)"}),this.all=button("All",()=>this.
-app.set({zoom:null}),{"aria-label":"Show\
- all of the map",title:"Show all of the \
-map (0, or a double click)"}),element("d\
-iv",{className:"zooms"},larger,this.smaller,
-this.all)}_zoomBy(factor){let{app,map}=this,
-{zoom,z}=app.state,place=map.look.plane.
-place(z),about=map.whole.showing(zoom,place)===
-zoom?map.toScreen(...place):[map.w/2,map.
-h/2];app.set({zoom:map.whole.zoomed(zoom,
-factor,about)})}_bringIntoView(){let{state}=this.
-app;this._at=state.z,this.map.whole&&(state.
-zoom=this.map.whole.showing(state.zoom,this.
-app.plane().place(state.z)))}_selectView(){
-let[x0,y0,x1,y1]=this.map.frame.inner;this.
-app.set({selection:rectangleOf([x0,y0],[
-x1,y1])})}_selectWithinPins(){let{pins}=this.
-app.state,plane=this.app.plane(),selection=lassoOf(
-pins.map(z=>plane.place(z)));selection?this.
-app.set({selection}):this.app.toast("The\
- pins stand on one line of the map: noth\
-ing lies between them")}_go(i){this._gone=
-i,this.app.set({z:this.app.world.cloud.point(
-i)})}_setPlane(plane){this.app.set({plane,
-zoom:null,selection:null})}_wordsOfPicture(){
-let{embedding,rows}=this.app.contents,some=`${embedding.
-count.toLocaleString("en")} of ${rows.count.
-toLocaleString("en")} examples`,who=embedding.
-count<rows.count?`It has ${some}. `:"";return`${embedding.
-name} is a picture, and no distance: nei\
-ghbours stand together, but how far apar\
-t groups stand and how large they are me\
-ans nothing. ${who}Only examples have a \
-place in it; the point goes from one to \
-the next.`}_wordsOfFog(){let{world,state}=this.
+"+",()=>this._zoomBy(STEP),{"aria-label":t`Zoom in`,
+title:t`Zoom in (+)`});return this.smaller=
+button("−",()=>this._zoomBy(1/STEP),{"\
+aria-label":t`Zoom out`,title:t`Zoom out (−)`}),
+this.all=button(t`All`,()=>this.app.set(
+{zoom:null}),{"aria-label":t`Show all of the map`,
+title:t`Show all of the map (0, or a double click)`}),
+element("div",{className:"zooms"},larger,
+this.smaller,this.all)}_zoomBy(factor){let{
+app,map}=this,{zoom,z}=app.state,place=map.
+look.plane.place(z),about=map.whole.showing(
+zoom,place)===zoom?map.toScreen(...place):
+[map.w/2,map.h/2];app.set({zoom:map.whole.
+zoomed(zoom,factor,about)})}_bringIntoView(){
+let{state}=this.app;this._at=state.z,this.
+map.whole&&(state.zoom=this.map.whole.showing(
+state.zoom,this.app.plane().place(state.
+z)))}_selectView(){let[x0,y0,x1,y1]=this.
+map.frame.inner;this.app.set({selection:rectangleOf(
+[x0,y0],[x1,y1])})}_selectWithinPins(){let{
+pins}=this.app.state,plane=this.app.plane(),
+selection=lassoOf(pins.map(z=>plane.place(
+z)));selection?this.app.set({selection}):
+this.app.toast(t`The pins stand on one line of the map: nothing lies between them`)}_go(i){
+this._gone=i,this.app.set({z:this.app.world.
+cloud.point(i)})}_setPlane(plane){this.app.
+set({plane,zoom:null,selection:null})}_wordsOfPicture(){
+let{embedding,rows}=this.app.contents,counts=[
+embedding.count,rows.count].map(count=>count.
+toLocaleString("en")),who=embedding.count<
+rows.count?t`It has ${counts[0]} of ${counts[1]} examples.`:
+"",what=[t`${embedding.name} is a picture, and no distance: neighbours stand together.`,
+t`How far apart groups stand and how large they are means nothing.`],
+where=t`Only examples have a place in it; the point goes from one to the next.`;
+return[...what,who,where].filter(Boolean).
+join(" ")}_wordsOfFog(){let{world,state}=this.
 app,{validity,contents}=world.study;return validity?
-state.fogOf==="data"?"The fog lies where\
- there are no data, which does not say w\
-hat is valid.":`The fog is the thicker, \
-the likelier a design is invalid. ${contents.
-validity.note}`:contents.validity.note}_planes(){
-let{app}=this,[a,b]=app.contents.latents.
-order,planes=[["two","two latents"]];app.
-contents.latents.dim<3&&(planes[0]=["two",
-"the latents"]),app.contents.plane&&planes.
-unshift(["pca","PCA"]),app.contents.embedding&&
-planes.push([PICTURE,`${app.contents.embedding.
-name}, a picture`]);let named=["pca",PICTURE],
-chosen=named.includes(app.state.plane)?app.
-state.plane:"two",two=app.contents.latents.
-dim<3?"0,1":`${a},${b}`;return this.pair=
-element("span",{className:"pair"}),[choice(
-"Plane",planes,chosen,key=>this._setPlane(
-named.includes(key)?key:two)),this.pair]}_showPair(){
-let{app}=this,{plane}=app.state;if(this.
-_pairOf===plane||(this._pairOf=plane,this.
-pair.replaceChildren(),plane==="pca"||plane===
-PICTURE||app.contents.latents.dim<3))return;
-let[a,b]=plane.split(",").map(Number),names=app.
-contents.latents.order.map(k=>[k,`z${k+1}`]);
-this.pair.append(choice("across",names,a,
-value=>this._setPlane(`${value},${Number(
-value)===b?a:b}`)),choice("up",names,b,value=>this.
-_setPlane(`${Number(value)===a?b:a},${value}`)))}_showLegend(colour){
+state.fogOf==="data"?t`The fog lies where there are no data, which does not say what is valid.`:
+`${t`The fog is the thicker, the likelier a design is invalid.`}\
+ ${say(contents.validity.note)}`:say(contents.
+validity.note)}_planes(){let{app}=this,[
+a,b]=app.contents.latents.order,planes=[
+["two",t`two latents`]];app.contents.latents.
+dim<3&&(planes[0]=["two",t`the latents`]),
+app.contents.plane&&planes.unshift(["pca",
+"PCA"]),app.contents.embedding&&planes.push(
+[PICTURE,t`${app.contents.embedding.name}, a picture`]);
+let named=["pca",PICTURE],chosen=named.includes(
+app.state.plane)?app.state.plane:"two",two=app.
+contents.latents.dim<3?"0,1":`${a},${b}`;
+return this.pair=element("span",{className:"\
+pair"}),[choice(t`Plane`,planes,chosen,key=>this.
+_setPlane(named.includes(key)?key:two)),
+this.pair]}_showPair(){let{app}=this,{plane}=app.
+state;if(this._pairOf===plane||(this._pairOf=
+plane,this.pair.replaceChildren(),plane===
+"pca"||plane===PICTURE||app.contents.latents.
+dim<3))return;let[a,b]=plane.split(",").
+map(Number),names=app.contents.latents.order.
+map(k=>[k,`z${k+1}`]);this.pair.append(choice(
+t`across`,names,a,value=>this._setPlane(
+`${value},${Number(value)===b?a:b}`)),choice(
+t`up`,names,b,value=>this._setPlane(`${Number(
+value)===a?b:a},${value}`)))}_showLegend(colour){
 let key=[colour?.name,this.app.state.only,
 Theme.dark].join("|");if(key===this._key||
 (this._key=key,this.legend.replaceChildren(),
-!colour))return;let title=colour.unit?`${colour.
-name} [${colour.unit}]`:colour.name;this.
-legend.append(text("span",title,{className:"\
-legend-title"})),colour.kind==="number"?
-this._showScale(colour):this.legend.append(
-...colour.groups.map(group=>this._groupButton(
-group)))}_showScale({low,high,range,unit,
-missing}){let ends=`${shown(range[0])} t\
-o ${shown(range[1])}${unit?` ${unit}`:""}`,
-bar=element("canvas",{role:"img","aria-l\
-abel":`colours from ${shown(low)} to ${shown(
-high)}`});this.legend.append(bar,text("s\
-pan",`min to max: ${ends}`,{className:"e\
-nds"})),drawScale(prepare(bar,SCALE.w,SCALE.
-h),low,high),missing&&this.legend.append(
-this._missing(missing))}_missing(count){
+!colour))return;let name=titleOf(colour),
+title=colour.unit?`${name} [${colour.unit}\
+]`:name;this.legend.append(text("span",title,
+{className:"legend-title"})),colour.kind===
+"number"?this._showScale(colour):this.legend.
+append(...colour.groups.map(group=>this.
+_groupButton(group)))}_showScale({low,high,
+range,unit,missing}){let ends=t`${shown(
+range[0])} to ${shown(range[1])}${unit?`\
+ ${unit}`:""}`,bar=element("canvas",{role:"\
+img","aria-label":t`colours from ${shown(
+low)} to ${shown(high)}`});this.legend.append(
+bar,text("span",t`min to max: ${ends}`,{
+className:"ends"})),drawScale(prepare(bar,
+SCALE.w,SCALE.h),low,high),missing&&this.
+legend.append(this._missing(missing))}_missing(count){
 let swatch=element("i");swatch.style.background=
 Theme.colours.missing;let made=element("\
 span",{className:"missing"});return made.
-append(swatch,text("span",`none: ${count.
+append(swatch,text("span",t`none: ${count.
 toLocaleString("en")} rows`)),made}_groupButton({
 name,count,shade,group}){let{app}=this,isAlone=app.
 state.only===group,swatch=element("i");swatch.
 style.background=shade;let made=button("",
 ()=>app.set({only:isAlone?-1:group}),{"a\
-ria-pressed":String(isAlone),title:`${count.
-toLocaleString("en")} rows; click to see\
- them alone`});return made.append(swatch,
-text("span",name)),made}};function drawScale(context,low,high){
+ria-pressed":String(isAlone),title:t`${count.
+toLocaleString("en")} rows; click to see them alone`});
+return made.append(swatch,text("span",name)),
+made}};function drawScale(context,low,high){
 let{w,h,margin}=SCALE,length=w-2*margin;
 context.clearRect(0,0,w,h);for(let x=0;x<
 length;x++)context.fillStyle=scaleColour(
@@ -2859,12 +2936,10 @@ _frame),this._frame=0}get share(){let share=this.
 _phase<=1?this._phase:2-this._phase;return matchMedia(
 "(prefers-reduced-motion: reduce)").matches?
 Math.round(share*(this.stops-1))/(this.stops-
-1):share}};var STEPS3=11,FINE=61,SPEEDS=[[8,"slow"],
-[4,"medium"],[2,"fast"]],PRESSED_BY_SPACE="\
-button, input[type=checkbox]",ON_MAP2="T\
-he way on the map of the latent space; a\
- click pins another point",WAYS=[["strai\
-ght","Straight"],["data","Along the data"]],
+1):share}};var STEPS3=11,FINE=61,SPEEDS=[[8,t`slow`],
+[4,t`medium`],[2,t`fast`]],PRESSED_BY_SPACE="\
+button, input[type=checkbox]",ON_MAP2=t`The way on the map of the latent space; a click pins another point`,
+WAYS=[["straight",t`Straight`],["data",t`Along the data`]],
 MorphView=class extends View{static key="\
 morph";static title="Morph";static isOfLatents=!0;_waysOf=null;_distancesOf=null;_barOf=null;static kept(){
 return{morph:{start:{a:0,b:1,way:"straig\
@@ -2875,31 +2950,29 @@ this._twoPins(),this.bar=element("div",{
 className:"bar"}),this.wallPlace=element(
 "div",{className:"wall-place"}),this.slider=
 element("input",{type:"range",min:0,max:1,
-step:.005,"aria-label":"How far along th\
-e way",oninput:()=>this._along(Number(this.
-slider.value))}),this.player=new Player(
-share=>this._pass(share),STEPS3),this.play=
-button("Play",()=>this._playOrPause(),{title:"\
-To and fro along the way (Space)"});let speed=choice(
-"Speed",SPEEDS,this.player.seconds,seconds=>{
-this.player.seconds=Number(seconds)}),player=element(
-"div",{className:"player"},this.play,this.
-slider,speed);this.profile=element("canv\
-as",{role:"img","aria-label":"Distance t\
-o the nearest example along the way"}),this.
-profilePlace=element("div",{className:"p\
-rofile"},this.profile),this.words=note(""),
-this.map=new SmallMap(app,ON_MAP2),host.
+step:.005,"aria-label":t`How far along the way`,
+oninput:()=>this._along(Number(this.slider.
+value))}),this.player=new Player(share=>this.
+_pass(share),STEPS3),this.play=button(t`Play`,
+()=>this._playOrPause(),{title:t`To and fro along the way (Space)`});
+let speed=choice(t`Speed`,SPEEDS,this.player.
+seconds,seconds=>{this.player.seconds=Number(
+seconds)}),player=element("div",{className:"\
+player"},this.play,this.slider,speed);this.
+profile=element("canvas",{role:"img","ar\
+ia-label":t`Distance to the nearest example along the way`}),
+this.profilePlace=element("div",{className:"\
+profile"},this.profile),this.words=note(
+""),this.map=new SmallMap(app,ON_MAP2),host.
 append(this.bar,this.wallPlace,player,this.
 profilePlace,this.words,this.map.element);
 let shareOf=i=>i/(STEPS3-1);this.wall=new Wall(
-this.wallPlace,"Designs along the way; a\
-rrow keys go from one to the next",{follow:i=>app.
-follow(this._point(shareOf(i))),leave:()=>app.
-follow(app.state.z),choose:i=>this._along(
-shareOf(i))}),this.refresh(),this._along(
-app.state.morph.share)}again(){this._key=
-null}refresh(){let{app}=this;this._twoPins();
+this.wallPlace,t`Designs along the way; arrow keys go from one to the next`,
+{follow:i=>app.follow(this._point(shareOf(
+i))),leave:()=>app.follow(app.state.z),choose:i=>this.
+_along(shareOf(i))}),this.refresh(),this.
+_along(app.state.morph.share)}again(){this.
+_key=null}refresh(){let{app}=this;this._twoPins();
 let{morph,context}=app.state,[a,b]=this.
 _ends();this._findWays(a,b),this._measureWays(),
 this._showBar(a,b),this.way=this.ways[morph.
@@ -2916,13 +2989,13 @@ player.isPlaying&&this._playOrPause()}_playOrPause(){
 if(this.player.isPlaying)return this._along(
 this.player.share);this.player.play(this.
 app.state.morph.share),this.play.textContent=
-"Pause"}_pass(share){this.slider.value=String(
-share),this.app.follow(this._point(share)),
-this._drawProfile()}_twoPins(){let{state,
-world}=this.app;if(state.pins.length>1)return;
-let{cloud,order}=world,first=state.pins[0]??
-cloud.point(order[0]),some=order.slice(0,
-200).map(i=>cloud.point(i)),farther=(best,z)=>distanceOf(
+t`Pause`}_pass(share){this.slider.value=
+String(share),this.app.follow(this._point(
+share)),this._drawProfile()}_twoPins(){let{
+state,world}=this.app;if(state.pins.length>
+1)return;let{cloud,order}=world,first=state.
+pins[0]??cloud.point(order[0]),some=order.
+slice(0,200).map(i=>cloud.point(i)),farther=(best,z)=>distanceOf(
 z,first)>distanceOf(best,first)?z:best;state.
 pins=[first,some.reduce(farther,first)],
 state.morph={...state.morph,a:0,b:1}}_ends(){
@@ -2945,26 +3018,25 @@ data:distances(this.ways.data)}}_showBar(a,b){
 let{app}=this,{pins,morph}=app.state,key=[
 this._waysOf,morph.way].join("|");if(key===
 this._barOf)return;this._barOf=key;let names=pins.
-map((_,i)=>[i,`pin ${i+1}`]),change=changes=>app.
+map((_,i)=>[i,t`pin ${i+1}`]),change=changes=>app.
 set({morph:{...app.state.morph,...changes}}),
 controls=()=>Array.from(this.bar.querySelectorAll(
 "select, button")),focused=controls().indexOf(
 document.activeElement);this.bar.replaceChildren(
-choice("From",names,a,value=>change({a:Number(
+choice(t`From`,names,a,value=>change({a:Number(
 value),b:Number(value)===b?a:b})),choice(
-"to",names,b,value=>change({b:Number(value),
-a:Number(value)===a?b:a})),segments("Way",
+t`to`,names,b,value=>change({b:Number(value),
+a:Number(value)===a?b:a})),segments(t`Way`,
 WAYS,morph.way,way=>change({way}))),controls()[focused]?.
 focus();let farthest=name=>shown(Math.max(
-...this.distances[name]),.01),straight=`${farthest(
-"straight")} on the straight way`;this.words.
-textContent=`Farthest from any example: ${straight}\
-, ${farthest("data")} along the data.`}_point(share){
+...this.distances[name]),.01),[straight,
+data]=[farthest("straight"),farthest("da\
+ta")];this.words.textContent=t`Farthest from any example: ${straight} on the straight way, ${data} along the data.`}_point(share){
 let at=share*(FINE-1),low=Math.min(FINE-
 2,Math.floor(at));return between(this.way[low],
 this.way[low+1],at-low)}_along(share){this.
-player.pause(),this.play.textContent="Pl\
-ay",this.app.set({z:this._point(share),morph:{
+player.pause(),this.play.textContent=t`Play`,
+this.app.set({z:this._point(share),morph:{
 ...this.app.state.morph,share}})}async _showWall(key){
 let{app}=this,{designs}=app.world,points=Array.
 from({length:STEPS3},(_,i)=>this._point(
@@ -2997,59 +3069,57 @@ i/(FINE-1)*box.w,box.y+box.h*(1-value/most))}),
 context.strokeStyle=colour,context.lineWidth=
 isChosen?2.5:1,context.setLineDash(isChosen?
 []:[4,3]),context.stroke()}};function drawFrame(context,box,limit,most){
-let{soft,line,fog}=Theme.colours;context.
-fillStyle=fog,context.globalAlpha=.6,context.
-fillRect(box.x,box.y,box.w,box.h*(1-limit/
-most)),context.globalAlpha=1,context.font=
-Theme.font(11),context.fillStyle=soft,context.
-textBaseline="top",context.textAlign="le\
-ft";let words="Distance to the nearest e\
-xample";context.fillText(box.w<420?words:
-`${words}; fog: farther than is usual am\
-ong the data`,box.x,0),context.strokeStyle=
-line,context.strokeRect(box.x+.5,box.y+.5,
-box.w-1,box.h-1),context.textAlign="righ\
-t",context.textBaseline="middle",context.
-fillText(shown(most/1.1,.01),box.x-5,box.
-y+8),context.fillText("0",box.x-5,box.y+
-box.h-5)}function readMorph(text2){let[first,
-second,way,share]=text2.split(","),[a,b]=[
-first,second].map(whole(0,MOST_PINS-1)),
-isWay=WAYS.some(([name])=>name===way);if(!(a===
-void 0||b===void 0||!isWay))return{a,b,way,
-share:Math.max(0,Math.min(1,Number(share)||
-0))}}var HOW_TO_READ="Mean ± standard error o\
+let{soft,line}=Theme.colours;context.fillStyle=
+Theme.colours.fog,context.globalAlpha=.6,
+context.fillRect(box.x,box.y,box.w,box.h*
+(1-limit/most)),context.globalAlpha=1,context.
+font=Theme.font(11),context.fillStyle=soft,
+context.textBaseline="top",context.textAlign=
+"left";let words2=t`Distance to the nearest example`,
+fog=t`fog: farther than is usual among the data`;
+context.fillText(box.w<420?words2:`${words2}\
+; ${fog}`,box.x,0),context.strokeStyle=line,
+context.strokeRect(box.x+.5,box.y+.5,box.
+w-1,box.h-1),context.textAlign="right",context.
+textBaseline="middle",context.fillText(shown(
+most/1.1,.01),box.x-5,box.y+8),context.fillText(
+"0",box.x-5,box.y+box.h-5)}function readMorph(text2){
+let[first,second,way,share]=text2.split(
+","),[a,b]=[first,second].map(whole(0,MOST_PINS-
+1)),isWay=WAYS.some(([name])=>name===way);
+if(!(a===void 0||b===void 0||!isWay))return{
+a,b,way,share:Math.max(0,Math.min(1,Number(
+share)||0))}}var HOW_TO_READ="Mean ± standard error o\
 ver the rows. Lower NLL is better, highe\
 r ELBO is better; constants are included\
 .",NUMBER={className:"number"},NumbersView=class extends View{static key="\
 numbers";static title="Numbers";mount(host){
 let{numbers,latents}=this.app.contents,{
-active,notes}=numbers,{facts}=numbers,of=`${active.
-count} of ${active.of} units are active`,
-{error}=this.app.decoder,levels=`within ${shown(
-255*error)} of 255 parts of the range`;error!==
-void 0&&(facts=[...facts,["Decoder of th\
-is page, beside Python's",levels]]);let run=facts.
-map(([name,value])=>element("div",{},text(
-"dt",name),text("dd",value))),table=element(
-"div",{},text("h2","Held-out numbers"),scrolled(
-"Held-out numbers",this._table()),note(HOW_TO_READ)),
-others=element("div",{},text("h2",latents.
-unit?"KL per latent dimension":"Variance\
- of each posterior mean"),this._bars(),note(
-`${of}: their posterior mean varies by m\
-ore than 0.01.`),text("h2","The run"),element(
-"dl",{className:"facts"},...run));if(host.
-append(table,others),!notes.length)return;
-let items=notes.map(words=>text("li",words));
-others.append(text("h2","To be known"),element(
-"ul",{className:"notes"},...items))}_table(){
-let{header,rows}=this.app.contents.numbers,
-heads=header.map((words,i)=>text("th",words,
-{scope:"col",className:i?"number":""})),
-lines=rows.map(([name,...cells])=>element(
-"tr",{},text("th",name,{scope:"row"}),...cells.
-map(cellOf3))),head=element("thead",{},element(
+active,notes}=numbers,{facts}=numbers,{error}=this.
+app.decoder,levels=t`within ${shown(255*
+error)} of 255 parts of the range`;error!==
+void 0&&(facts=[...facts,[t`Decoder of this page, beside Python's`,
+levels]]);let run=facts.map(([name,value])=>element(
+"div",{},text("dt",say(name)),text("dd",
+say(value)))),table=element("div",{},text(
+"h2",t`Held-out numbers`),scrolled(t`Held-out numbers`,
+this._table()),note(say(HOW_TO_READ))),others=element(
+"div",{},text("h2",latents.unit?t`KL per latent dimension`:
+t`Variance of each posterior mean`),this.
+_bars(),note(t`${active.count} of ${active.
+of} units are active: their posterior mean varies by more than 0.01.`),
+text("h2",t`The run`),element("dl",{className:"\
+facts"},...run));if(host.append(table,others),
+!notes.length)return;let items=notes.map(
+words2=>text("li",say(words2)));others.append(
+text("h2",t`To be known`),element("ul",{
+className:"notes"},...items))}_table(){let{
+header,rows}=this.app.contents.numbers,heads=header.
+map((words2,i)=>text("th",say(words2),{scope:"\
+col",className:i?"number":""})),lines=rows.
+map(([name,...cells])=>element("tr",{},text(
+"th",say(name),{scope:"row"}),...cells.map(
+cellOf3))),head=element("thead",{},element(
 "tr",{},...heads));return element("table",
 {className:"numbers"},head,element("tbod\
 y",{},...lines))}_bars(){let{order,measure,
@@ -3062,38 +3132,37 @@ errors[k],errors[k])}`:"",value=shown(measure[k],
 errors?.[k]||.001),track=element("span",
 {className:"track"},bar);list2.append(element(
 "li",{},text("b",`z${k+1}`),track,text("\
-span",`${value}${error} ${unit}`,NUMBER)))}
-return list2}};function cellOf3(words){let isNumber=/^[-+\u2212]?\.?\d/.
-test(words);return text("td",words.replace(
-/^-/,"−"),{className:isNumber?"number":
-""})}var HOW={table:"In each cell the value a\
+span",`${value}${error} ${say(unit)}`,NUMBER)))}
+return list2}};function cellOf3(words2){
+let isNumber=/^[-+\u2212]?\.?\d/.test(words2);
+return text("td",say(words2).replace(/^-/,
+MINUS),{className:isNumber?"number":""})}var HOW={table:"In each cell the value a\
 nd, below it, what the model makes of it\
 .",curve:"The row and, in blue, what the\
  model makes of it.",outline:"The row an\
 d, in blue, what the model makes of it.",
 image:"Above each the row, below what th\
-e model makes of its posterior mean."},UNIT_OF={
-one:"",none:" in the data's own units"},
-LABEL3="Reconstructions, the worst first\
-; arrow keys go from one to the next",WORDS=20,
-RebuiltView=class extends View{static key="\
+e model makes of its posterior mean."},MEASURE={
+one:"Below each its name and the root me\
+an squared error.",none:"Below each its \
+name and the root mean squared error in \
+the data's own units."},LABEL3=t`Reconstructions, the worst first; arrow keys go from one to the next`,
+WORDS=20,RebuiltView=class extends View{static key="\
 rebuilt";static title="Reconstructions";mount(host){
 let{app}=this,{rows}=app.contents,{designs,
 cloud}=app.world;this.which=[...rows.worst,
 ...rows.others],this.points=this.which.map(
 i=>cloud.point(i)),this.told=rows.contexts?
-floatsOf(rows.contexts):null;let order=`\
-The ${rows.worst.length} worst of the ${rows.
-judged} rows first`;this.error=app.world.
-columns.find(({role})=>role==="error");let measure=`\
-Below each its name and the root mean sq\
-uared error${UNIT_OF[this.error.unit?"on\
-e":"none"]}.`,some=`${order}, then ${rows.
-others.length} from everywhere`;host.append(
-note([`${some}.`,HOW[designs.kind],designs.
-kind==="table"?"":measure].join(" "))),this.
-place=element("div",{className:"wall-pla\
-ce"}),host.append(this.place);let on=pinning(
+floatsOf(rows.contexts):null,this.error=
+app.world.columns.find(({role})=>role===
+"error");let[worst,others]=[rows.worst,rows.
+others].map(({length})=>length),some=t`The ${worst} worst of the ${say(
+rows.judged)} rows first, then ${others} from everywhere.`,
+measure=MEASURE[this.error.unit?"one":"n\
+one"];host.append(note([some,say(HOW[designs.
+kind]),designs.kind==="table"?"":say(measure)].
+join(" "))),this.place=element("div",{className:"\
+wall-place"}),host.append(this.place);let on=pinning(
 app,i=>this.points[i]);designs.kind==="t\
 able"?this.table=new Rows(this.place,designs,
 on):this.wall=new Wall(this.place,LABEL3,
@@ -3113,8 +3182,7 @@ items=this.which.map((row,i)=>({name:app.
 nameOf(row)||String(i+1),values:designs.
 part(values,i),real:designs.part(examples.
 values,row),facts:[texts[i]]}));this.table.
-show(items,[this.error.unit?"error":"err\
-or, own units"])}_showWall(values,texts){
+show(items,[this.error.unit?t`error`:t`error, own units`])}_showWall(values,texts){
 let{designs}=this.app.world,w=this.place.
 clientWidth,isLine=!!designs.lines,count=this.
 which.length,sheet=designs.sheet(values,
@@ -3144,8 +3212,8 @@ context.font=Theme.font(11,isOfWorst?600:
 400),context.fillStyle=Theme.colours.soft,
 context.textAlign="center",context.textBaseline=
 "middle",context.fillText(name?`${name}:\
- ${text2}`:text2,x+w/2,y+h-WORDS/2,w)}};var LABEL4="Samples; arrow keys go from \
-one to the next, Enter pins one",SamplesView=class extends View{static key="\
+ ${text2}`:text2,x+w/2,y+h-WORDS/2,w)}};var LABEL4=t`Samples; arrow keys go from one to the next, Enter pins one`,
+SamplesView=class extends View{static key="\
 samples";static title="Samples";static kept({
 laws}){let readLaw=whole(0,laws.length-1),
 readSeed=whole(0,1e6);return{draw:{start:{
@@ -3156,30 +3224,27 @@ void 0:{law,seed}},write:({law,seed})=>`${law}\
 ,${seed}`}}}mount(host){let{app}=this,{laws}=app.
 contents,{draw}=app.state,bar=element("d\
 iv",{className:"bar"});if(laws.length>1){
-let names=laws.map(({name},k)=>[k,name]);
-bar.append(choice("Draw z from",names,draw.
+let names=laws.map(({name},k)=>[k,say(name)]);
+bar.append(choice(t`Draw z from`,names,draw.
 law,value=>app.set({draw:{law:Number(value),
-seed:1}})))}else bar.append(note(`z is d\
-rawn from ${laws[0].name}, then decoded.`));
-let again=()=>{let{law,seed}=app.state.draw;
-app.set({draw:{law,seed:seed+1}})};bar.append(
-button("Draw again",again)),this.place=element(
-"div",{className:"wall-place"}),host.append(
-bar,this.place,note("The means of p(x|z)\
-; its noise is left out.")),laws.length===
-1&&host.append(note("A sampler fitted wi\
-th variform sampler stands here beside t\
-he prior."));let on=pinning(app,i=>this.
-points[i]);app.world.designs.kind==="tab\
-le"?this.table=new Rows(this.place,app.world.
-designs,on):this.wall=new Wall(this.place,
-LABEL4,on)}again(){this._key=null}refresh(){
-let{draw,context}=this.app.state,key=[draw.
-law,draw.seed,...context,this.place.clientWidth].
-join("|");key!==this._key&&(this._key=key,
-this._draw(key))}_points(count){let{law,
-seed}=this.app.state.draw,{dim}=this.app.
-contents.latents,{codes}=this.app.contents.
+seed:1}})))}else bar.append(note(t`z is drawn from ${say(
+laws[0].name)}, then decoded.`));let again=()=>{
+let{law,seed}=app.state.draw;app.set({draw:{
+law,seed:seed+1}})};bar.append(button(t`Draw again`,
+again)),this.place=element("div",{className:"\
+wall-place"}),host.append(bar,this.place,
+note(t`The means of p(x|z); its noise is left out.`)),
+laws.length===1&&host.append(note(t`A sampler fitted with variform sampler stands here beside the prior.`));
+let on=pinning(app,i=>this.points[i]);app.
+world.designs.kind==="table"?this.table=
+new Rows(this.place,app.world.designs,on):
+this.wall=new Wall(this.place,LABEL4,on)}again(){
+this._key=null}refresh(){let{draw,context}=this.
+app.state,key=[draw.law,draw.seed,...context,
+this.place.clientWidth].join("|");key!==
+this._key&&(this._key=key,this._draw(key))}_points(count){
+let{law,seed}=this.app.state.draw,{dim}=this.
+app.contents.latents,{codes}=this.app.contents.
 laws[law],part=(all2,at)=>all2.slice(at*
 dim,(at+1)*dim);if(codes===null){let drawn=normals(
 count*dim,seed);return Array.from({length:count},
@@ -3201,22 +3266,19 @@ this.table.show(points.map((_,i)=>({name:String(
 i+1),values:designs.part(values,i)})));return}
 let{draw}=designs.sheet(values,count);this.
 wall.show({count,across,aspect:designs.aspect,
-gap:6,draw})}};var AT_ONCE=6,STRIP=9,WITH_MAP=3,ON_MAP3="\
-The point on the map of the latent space\
-; a click pins another one",SlidersView=class extends View{static key="\
+gap:6,draw})}};var AT_ONCE=6,STRIP=9,WITH_MAP=3,ON_MAP3=t`The point on the map of the latent space; a click pins another one`,
+SlidersView=class extends View{static key="\
 sliders";static title="Sliders";static isOfLatents=!0;_stripsOf=null;static kept({
 latents}){let pages=Math.ceil(latents.dim/
 AT_ONCE);return{page:{start:0,read:whole(
 0,pages-1)}}}mount(host){let{app}=this,{
-latents}=app.contents,what=`Most informa\
-tive first, by ${latents.what}.`,bar=element(
-"div",{className:"bar"});bar.append(note(
-`${what} Each strip moves one latent and\
- leaves the others where they are.`)),latents.
-dim>AT_ONCE&&bar.append(this._pager(Math.
-ceil(latents.dim/AT_ONCE))),this.list=element(
-"div",{className:"sliders"});let zero=button(
-"All to 0",()=>app.set({z:new Float32Array(
+latents}=app.contents,what=t`Most informative first, by ${say(
+latents.what)}.`,bar=element("div",{className:"\
+bar"});bar.append(note(`${what} ${t`Each strip moves one latent and leaves the others where they are.`}`)),
+latents.dim>AT_ONCE&&bar.append(this._pager(
+Math.ceil(latents.dim/AT_ONCE))),this.list=
+element("div",{className:"sliders"});let zero=button(
+t`All to 0`,()=>app.set({z:new Float32Array(
 latents.dim)}));host.append(bar,this.list,
 element("div",{className:"bar"},zero)),this.
 map=latents.dim<=WITH_MAP?new SmallMap(app,
@@ -3239,34 +3301,34 @@ this._stripsOf=null,clearTimeout(this._waiting)}_pager(count){
 let{app}=this,turn=step=>()=>{app.state.
 page=(app.state.page+step+count)%count,this.
 _showRows(),app.set({})},before=button("\
-‹",turn(-1),{"aria-label":"Previous la\
-tents"}),after=button("›",turn(1),{"ar\
-ia-label":"Next latents"});return this.pages=
-element("span",{className:"pages"}),element(
-"div",{className:"pager"},before,this.pages,
-after)}_showRows(){let{order,dim}=this.app.
-contents.latents,first=this.app.state.page*
-AT_ONCE;this.pages&&(this.pages.textContent=
-`${first+1}–${Math.min(dim,first+AT_ONCE)}\
- of ${dim}`),this.rows=order.slice(first,
-first+AT_ONCE).map(k=>this._row(k)),this.
-list.replaceChildren(...this.rows.map(row=>row.
-element)),this._stripsOf=null}_row(k){let{
-measure,unit,what,ranges}=this.app.contents.
-latents,[low,high]=ranges[k],input=element(
-"input",{type:"range",min:low,max:high,step:(high-
-low)/400,"aria-label":`z${k+1}, ${what} ${shown(
-measure[k])} ${unit}`,oninput:()=>this._move(
-k,Number(input.value))}),strip=this._strip(
-k,low,high),frame=element("div",{className:"\
-strip"},strip),value=element("output"),told=shown(
-measure[k],.01),name=element("div",{className:"\
-name"},text("b",`z${k+1}`));name.append(
-text("small",unit?`${told} ${unit}`:`var\
- ${told}`));let middle=element("div",{},
-frame,input);return{k,low,high,strip,frame,
-input,value,element:element("div",{className:"\
-slider"},name,middle,value)}}_strip(k,low,high){
+‹",turn(-1),{"aria-label":t`Previous latents`}),
+after=button("›",turn(1),{"aria-label":t`Next latents`});
+return this.pages=element("span",{className:"\
+pages"}),element("div",{className:"pager"},
+before,this.pages,after)}_showRows(){let{
+order,dim}=this.app.contents.latents,first=this.
+app.state.page*AT_ONCE;this.pages&&(this.
+pages.textContent=t`${first+1}–${Math.
+min(dim,first+AT_ONCE)} of ${dim}`),this.
+rows=order.slice(first,first+AT_ONCE).map(
+k=>this._row(k)),this.list.replaceChildren(
+...this.rows.map(row=>row.element)),this.
+_stripsOf=null}_row(k){let{measure,unit,
+what,ranges}=this.app.contents.latents,[
+low,high]=ranges[k],input=element("input",
+{type:"range",min:low,max:high,step:(high-
+low)/400,"aria-label":`z${k+1}, ${say(what)}\
+ ${shown(measure[k])} ${say(unit)}`,oninput:()=>this.
+_move(k,Number(input.value))}),strip=this.
+_strip(k,low,high),frame=element("div",{
+className:"strip"},strip),value=element(
+"output"),told=shown(measure[k],.01),name=element(
+"div",{className:"name"},text("b",`z${k+
+1}`));name.append(text("small",unit?`${told}\
+ ${say(unit)}`:t`var ${told}`));let middle=element(
+"div",{},frame,input);return{k,low,high,
+strip,frame,input,value,element:element(
+"div",{className:"slider"},name,middle,value)}}_strip(k,low,high){
 let{app}=this,strip=element("canvas",{"a\
 ria-hidden":"true"}),valueAt=event=>{let frame=strip.
 getBoundingClientRect(),share=Math.max(0,
@@ -3358,61 +3420,32 @@ context.arc(...this.place(...point2),radius,
 fill(),context.globalAlpha=1)}within(draw){
 let{context,box}=this;context.save(),context.
 beginPath(),context.rect(box.x,box.y,box.
-w,box.h),context.clip(),draw(),context.restore()}words(words,point2,colour){
+w,box.h),context.clip(),draw(),context.restore()}words(words2,point2,colour){
 let{context,box}=this,[x,y]=this.place(...point2);
 context.font=Theme.font(11),context.fillStyle=
 colour,context.textAlign="left",context.
 textBaseline="bottom";let left=Math.min(
-x,box.x+box.w-context.measureText(words).
+x,box.x+box.w-context.measureText(words2).
 width),bottom=Math.max(box.y+12,y-3);context.
 strokeStyle=Theme.colours.paper,context.
-lineWidth=4,context.strokeText(words,left,
-bottom),context.fillText(words,left,bottom)}};var ERROR="reconstruction error",keyOfRow=i=>`\
-r:${i}`,keyOfDesign=id=>`d:${id}`;function itemOf(app,key){
-let[kind,...rest]=key.split(":"),name=rest.
-join(":");return kind==="d"?designOf(app,
-key,name):rowOf(app,key,Number(name))}function rowOf({
-world,contents},key,i){if(!Number.isInteger(
-i)||i<0||i>=contents.rows.count)return null;
-let{designs,examples,cloud,columns}=world;
-return{key,name:contents.rows.names?.[i]??
-`row ${i}`,z:cloud.point(i),about:"known\
- design",draw:(context,box)=>examples.draw(
-context,i,box),values:examples.values?designs.
-part(examples.values,i):null,valueOf:name=>numberOf(
-columns,name,i)}}function designOf({world},key,id){
-let{designs,study}=world,i=study?.find(id)??
--1;if(i<0)return null;let{sheet,cloud,contents}=study;
-return{key,name:id,z:cloud.point(i),about:STATES[contents.
-designs.state[i]],draw:(context,box)=>sheet.
-draw(context,i,box),values:sheet.values?
-designs.part(sheet.values,i):null,valueOf:name=>numberOf(
-contents.designs.columns,name,i)}}function numberOf(columns,name,i){
-let column=columns.find(one=>one.name===
-name&&one.kind==="number");return column?
-numbersOf(column)[i]:Number.NaN}function responsesOf({
-study,columns,designs}){if(study)return study.
-responses;let others=new Set([ERROR,...designs.
-columns.map(({name})=>name)]);return columns.
-filter(({name,kind})=>kind==="number"&&!others.
-has(name))}var EMPTY="Nothing is compared yet. Tick\
+lineWidth=4,context.strokeText(words2,left,
+bottom),context.fillText(words2,left,bottom)}};var EMPTY="Nothing is compared yet. Tick\
  designs in a table to lay up to four of\
  them side by side.",SIDE=180,WIDTH=260;
 function toggle(app,key){let{tray}=app.state;
 tray.includes(key)?app.set({tray:tray.filter(
 one=>one!==key)}):tray.length<MOST_COMPARED?
 app.set({tray:[...tray,key]}):app.toast(
-`Up to ${MOST_COMPARED} designs stand si\
-de by side; take one away first`)}function compareTick(app,key,name){
-let box=element("input",{type:"checkbox",
-checked:app.state.tray.includes(key),"ar\
-ia-label":`Compare ${name}`,onchange:()=>{
-toggle(app,key),box.checked=app.state.tray.
-includes(key)}});return box.dataset.key=
-key,box}var Compared=class{_key=null;constructor(app,host){
+t`Up to ${MOST_COMPARED} designs stand side by side; take one away first`)}
+function compareTick(app,key,name){let box=element(
+"input",{type:"checkbox",checked:app.state.
+tray.includes(key),"aria-label":t`Compare ${name}`,
+onchange:()=>{toggle(app,key),box.checked=
+app.state.tray.includes(key)}});return box.
+dataset.key=key,box}var Compared=class{_key=null;constructor(app,host){
 this.app=app,this.isShort=!1,this.place=
 element("div",{className:"compared"}),host.
-append(text("h2","Side by side"),this.place)}again(){
+append(text("h2",t`Side by side`),this.place)}again(){
 this._key=null}refresh(){let{tray}=this.
 app.state,key=[...tray,this.isShort,Theme.
 dark].join("|");if(key===this._key)return;
@@ -3421,30 +3454,26 @@ this._key=key;for(let box of document.querySelectorAll(
 box.dataset.key);let items=tray.map(one=>itemOf(
 this.app,one)).filter(Boolean);items.length?
 this._show(items):this.place.replaceChildren(
-note(EMPTY))}_show(items){let{kind,lines}=this.
-app.world.designs,table=element("table",
-{className:"side"});table.append(element(
-"thead",{},this._heads(items)),this._body(
-items));let words=["Arrows say whether a\
- value is above or below that of the fir\
-st design."];lines&&words.push("The firs\
-t design lies over each of the others in\
- the second colour."),kind==="image"&&words.
-push("Below each stands what it has more\
- (orange) and less (blue) than the first\
-.");let parts=[scrolled("Designs side by\
- side",table)];if(kind==="table"&&items.
-length>1){let change=isOn=>{this.isShort=
-isOn,this.refresh()};parts.unshift(element(
-"div",{className:"bar"},tick("Only what \
-differs",this.isShort,change)))}items.length>
-1&&parts.push(note(words.join(" "))),this.
-place.replaceChildren(...parts)}_heads(items){
+note(say(EMPTY)))}_show(items){let{kind,
+lines}=this.app.world.designs,table=element(
+"table",{className:"side"});table.append(
+element("thead",{},this._heads(items)),this.
+_body(items));let words2=[t`Arrows say whether a value is above or below that of the first design.`];
+lines&&words2.push(t`The first design lies over each of the others in the second colour.`),
+kind==="image"&&words2.push(t`Below each stands what it has more (orange) and less (blue) than the first.`);
+let parts=[scrolled(t`Designs side by side`,
+table)];if(kind==="table"&&items.length>
+1){let change=isOn=>{this.isShort=isOn,this.
+refresh()};parts.unshift(element("div",{
+className:"bar"},tick(t`Only what differs`,
+this.isShort,change)))}items.length>1&&parts.
+push(note(words2.join(" "))),this.place.
+replaceChildren(...parts)}_heads(items){
 let{app}=this,{kind}=app.world.designs,row=element(
 "tr",{},element("td"));for(let item of items){
 let go=button(item.name,()=>app.goTo(item.
-z),{title:"Go to its point"}),label=`Tak\
-e ${item.name} out of the comparison`,out=button(
+z),{title:t`Go to its point`}),label=t`Take ${item.
+name} out of the comparison`,out=button(
 "×",()=>toggle(app,item.key),{className:"\
 out",title:label,"aria-label":label}),head=element(
 "th",{scope:"col"},element("div",{className:"\
@@ -3453,29 +3482,29 @@ item.about)),kind!=="table"&&head.append(
 this._picture(item,items[0])),row.append(
 head)}return row}_picture(item,first){let{
 designs}=this.app.world,canvas=element("\
-canvas",{role:"img","aria-label":`The de\
-sign ${item.name}`});if(designs.lines){let size={
-w:WIDTH,h:designs.lines.heightOf(WIDTH,WIDTH)},
-other=item===first?null:first.values;return designs.
-lines.plot(prepare(canvas,size.w,size.h),
-item.values,other,size),canvas}let{w,h}=fitted(
+canvas",{role:"img","aria-label":t`The design ${item.
+name}`});if(designs.lines){let size={w:WIDTH,
+h:designs.lines.heightOf(WIDTH,WIDTH)},other=item===
+first?null:first.values;return designs.lines.
+plot(prepare(canvas,size.w,size.h),item.
+values,other,size),canvas}let{w,h}=fitted(
 designs.aspect,SIDE,SIDE),box={x:0,y:0,w,
 h};if(item.draw(prepare(canvas,w,h),box),
-item===first)return canvas;let label=`Th\
-e difference between ${item.name} and ${first.
-name}`,beside=element("canvas",{role:"im\
-g","aria-label":label});return drawDifference(
-prepare(beside,w,h),item,first,box,designs),
-element("div",{},canvas,beside)}_body(items){
-let{app}=this,{designs}=app.world,body=element(
-"tbody");for(let column of responsesOf(app.
-world)){let{name,unit}=column,values=items.
-map(item=>item.valueOf(name)),digits3=stepOf(
-numbersOf(column)),row=this._row(name,unit,
-values,value=>shown(value,digits3),digits3);
-row&&body.append(row)}return designs.kind!==
-"table"||designs.columns.forEach(({name,
-unit,categories,low,high},k)=>{let values=items.
+item===first)return canvas;let label=t`The difference between ${item.
+name} and ${first.name}`,beside=element(
+"canvas",{role:"img","aria-label":label});
+return drawDifference(prepare(beside,w,h),
+item,first,box,designs),element("div",{},
+canvas,beside)}_body(items){let{app}=this,
+{designs}=app.world,body=element("tbody");
+for(let column of responsesOf(app.world)){
+let{name,unit}=column,values=items.map(item=>item.
+valueOf(name)),digits3=stepOf(numbersOf(
+column)),row=this._row(name,unit,values,
+value=>shown(value,digits3),digits3);row&&
+body.append(row)}return designs.kind!=="\
+table"||designs.columns.forEach(({name,unit,
+categories,low,high},k)=>{let values=items.
 map(item=>designs.tidy(k,item.values[k])),
 isWord=categories.length>0,digits3=isWord?
 0:(high-low)/500,row=this._row(name,unit,
@@ -3484,10 +3513,10 @@ isWord);row&&body.append(row)}),body}_row(name,unit,values,textOf,digits3,isWord
 let signs=values.map(value=>isWord?+(value!==
 values[0]):signOf(value-values[0],digits3));
 if(this.isShort&&values.length>1&&signs.
-every(sign=>!sign))return null;let small=unit?
+every(sign=>!sign))return null;let small2=unit?
 text("small",` ${unit}`):null,row=element(
 "tr",{},element("th",{scope:"row"},text(
-"span",name),small));return values.forEach(
+"span",name),small2));return values.forEach(
 (value,i)=>{let cell=text("td",textOf(value),
 {className:signs[i]?"number differs":"nu\
 mber"});signs[i]&&!isWord&&cell.prepend(
@@ -3503,12 +3532,12 @@ for(let at=0;at<own.length;at+=4){let difference=(own[at]+
 own[at+1]+own[at+2]-other[at]-other[at+1]-
 other[at+2])/3;picture.data.set([...difference>
 0?more:less,Math.min(255,1.5*Math.abs(difference))],
-at)}let small=element("canvas",{width,height});
-small.getContext("2d").putImageData(picture,
+at)}let small2=element("canvas",{width,height});
+small2.getContext("2d").putImageData(picture,
 0,0),context.fillStyle=Theme.colours.panel,
 context.fillRect(box.x,box.y,box.w,box.h),
 context.imageSmoothingEnabled=!1,context.
-drawImage(small,box.x,box.y,box.w,box.h)}
+drawImage(small2,box.x,box.y,box.w,box.h)}
 function pixelsOf(item,width,height){let context=element(
 "canvas",{width,height}).getContext("2d");
 return item.draw(context,{x:0,y:0,w:width,
@@ -3532,14 +3561,14 @@ body),focused&&document.getElementById(focused)?.
 focus()}_head({key,name,unit,isNumber,order},isSorted,isDown){
 let sorting=isDown?"descending":"ascendi\
 ng",cell=element("th",{scope:"col",className:isNumber?
-"number":""}),words=[text("span",name),unit?
-text("small",` ${unit}`):null];if(!order)
-return cell.append(...words.filter(Boolean)),
+"number":""}),words2=[text("span",name),
+unit?text("small",` ${unit}`):null];if(!order)
+return cell.append(...words2.filter(Boolean)),
 cell;cell.setAttribute("aria-sort",isSorted?
 sorting:"none");let next=isSorted&&!isDown?
 `-${key}`:key,press=button("",()=>this.onsort(
-next),{id:`sort-${key}`,title:`Sort by ${name}`});
-return press.append(...words.filter(Boolean),
+next),{id:`sort-${key}`,title:t`Sort by ${name}`});
+return press.append(...words2.filter(Boolean),
 text("i",arrowOf(isSorted,isDown),{"aria\
 -hidden":"true"})),cell.append(press),cell}_row(i){
 return element("tr",{},...this.heads.map(
@@ -3554,9 +3583,8 @@ lacksB)return Number(lacksA)-Number(lacksB);
 let order=typeof a=="number"&&typeof b==
 "number"?a-b:String(a).localeCompare(String(
 b),"en",{numeric:!0});return isDown?-order:
-order}var AT_ONCE2=20,ON_MAP4="The evaluated d\
-esigns on the map of the latent space; a\
- click pins a point",REACH2=14,StudyView=class extends View{static key="\
+order}var AT_ONCE2=20,ON_MAP4=t`The evaluated designs on the map of the latent space; a click pins a point`,
+REACH2=14,StudyView=class extends View{static key="\
 study";static title="Study";_tableOf=null;static isFor({
 study}){return!!study}static kept(){return{
 sort:{start:"rank",read:text2=>text2}}}mount(host){
@@ -3576,61 +3604,60 @@ status"});let table=element("div");this.
 more=element("div",{className:"bar"});let compared2=element(
 "div");host.append(text("p",this._asked(),
 {className:"asked"}),this.charts,text("h\
-2","Evaluated designs, the best first"),
+2",t`Evaluated designs, the best first`),
 table,this.more,this.said,compared2),app.
 contents.collapsed||this._buildMap(host);
-for(let words of[validity.note,...notes])
-host.append(note(words));this.table=new SortedTable(
-table,"Evaluated designs",this._heads(),
-sort=>app.set({sort})),this.compared=new Compared(
-app,compared2)}_buildMap(host){let{app}=this,
-place=element("div",{className:"map-plac\
-e small"});host.append(text("h2","On the\
- map"),keyOfMarks(this.study),place),this.
-map=new LatentMap(place,app.world,app.hand),
-this.map.moving.setAttribute("role","img"),
-this.map.moving.setAttribute("aria-label",
-ON_MAP4)}again(){this._key=null,this.compared.
-again()}refresh(){let{app}=this,key=[this.
-charts.clientWidth,this.axes,Theme.dark,
-app.state.at].join("|");key!==this._key&&
-(this._key=key,this._drawBest(),this.front&&
-this._drawFront());let tableOf=[app.state.
-sort,this.most].join("|");tableOf!==this.
-_tableOf&&(this._tableOf=tableOf,this._showTable()),
-this.compared.refresh(),this.map?.show({
-...app.look(),study:this.study,marks:"do\
-ts"}),this.move()}move(){let{live,near,state}=this.
-app;this.map?.mark({z:live,near:near.index,
-pins:state.pins})}_asked(){let{name,objectives,
-constraints,designs}=this.study.contents,
-goals=objectives.map(({name:response,unit,
-goal})=>`${goal} ${titled(response,unit)}`),
-limits=constraints.length?` where ${constraints.
-join("; ")}`:"",count=`${designs.total.toLocaleString(
-"en")} evaluations`;return`${name}: ${goals.
-join(", ")}${limits}. ${count}.`}_captionOfBest(){
-return"Best so far: median over seeds, a\
-nd quartiles"}_bestInWords(){let{label}=this.
-study.contents,ends=this.study.searches.
-map(({name,median})=>`${name} ${shown(median.
-at(-1))}`);return`The best ${label} so f\
-ar of each space. At the end: ${ends.join(
-", ")}.`}_drawBest(){let{searches,contents}=this.
-study,{label,known}=contents,longest=Math.
-max(1,...searches.map(({median})=>median.
+for(let words2 of[validity.note,...notes])
+host.append(note(say(words2)));this.table=
+new SortedTable(table,t`Evaluated designs`,
+this._heads(),sort=>app.set({sort})),this.
+compared=new Compared(app,compared2)}_buildMap(host){
+let{app}=this,place=element("div",{className:"\
+map-place small"});host.append(text("h2",
+t`On the map`),keyOfMarks(this.study),place),
+this.map=new LatentMap(place,app.world,app.
+hand),this.map.moving.setAttribute("role",
+"img"),this.map.moving.setAttribute("ari\
+a-label",ON_MAP4)}again(){this._key=null,
+this.compared.again()}refresh(){let{app}=this,
+key=[this.charts.clientWidth,this.axes,Theme.
+dark,app.state.at].join("|");key!==this.
+_key&&(this._key=key,this._drawBest(),this.
+front&&this._drawFront());let tableOf=[app.
+state.sort,this.most].join("|");tableOf!==
+this._tableOf&&(this._tableOf=tableOf,this.
+_showTable()),this.compared.refresh(),this.
+map?.show({...app.look(),study:this.study,
+marks:"dots"}),this.move()}move(){let{live,
+near,state}=this.app;this.map?.mark({z:live,
+near:near.index,pins:state.pins})}_asked(){
+let{name,objectives,constraints,designs}=this.
+study.contents,asked=objectives.map(({name:response,
+unit,goal})=>`${say(goal)} ${titled(response,
+unit)}`).join(", "),count=t`${designs.total.
+toLocaleString("en")} evaluations.`;return constraints.
+length?`${t`${name}: ${asked} where ${constraints.
+join("; ")}.`} ${count}`:`${name}: ${asked}\
+. ${count}`}_captionOfBest(){return t`Best so far: median over seeds, and quartiles`}_bestInWords(){
+let{label}=this.study.contents,ends=this.
+study.searches.map(({name,median})=>`${name}\
+ ${shown(median.at(-1))}`);return`${t`The best ${say(
+label)} so far of each space.`} ${t`At the end: ${ends.
+join(", ")}.`}`}_drawBest(){let{searches,
+contents}=this.study,{label,known}=contents,
+longest=Math.max(1,...searches.map(({median})=>median.
 length)),values=searches.flatMap(({low,high})=>[
 ...low,...high]),chart=this._chart(this.
 best,{x:[0,longest],y:rangeOf([...values,
-known??Number.NaN]),across:"evaluations",
-up:label});if(searches.forEach(({low,median,
-high},i)=>{let{colour,dashes}=strokeOf(i);
-chart.band(low,high,colour),chart.line(Array.
-from(median,(value,k)=>[k+1,value]),colour,
-dashes)}),known!==null){let{soft}=Theme.
+known??Number.NaN]),across:t`evaluations`,
+up:say(label)});if(searches.forEach(({low,
+median,high},i)=>{let{colour,dashes}=strokeOf(
+i);chart.band(low,high,colour),chart.line(
+Array.from(median,(value,k)=>[k+1,value]),
+colour,dashes)}),known!==null){let{soft}=Theme.
 colours;chart.line([[0,known],[longest,known]],
-soft,[5,4],1.2),chart.words("best known \
-design",[longest,known],soft)}let items=searches.
+soft,[5,4],1.2),chart.words(t`best known design`,
+[longest,known],soft)}let items=searches.
 map(({name,seeds,median},i)=>this._keyOf(
 name,seeds,median,i));this.legend.replaceChildren(
 ...items)}_keyOf(name,seeds,median,i){let line=element(
@@ -3638,8 +3665,8 @@ name,seeds,median,i));this.legend.replaceChildren(
 i);line.style.borderTop=`3px ${dashes.length?
 "dashed":"solid"} ${colour}`;let last=median.
 at(-1),reached=Number.isFinite(last)?shown(
-last):"none feasible in half of the seed\
-s",of=seeds===1?"1 seed":`${seeds} seeds`;
+last):t`none feasible in half of the seeds`,
+of=seeds===1?t`1 seed`:t`${seeds} seeds`;
 return element("span",{className:"key"},
 line,text("span",`${name}: ${reached} (${of}\
 )`))}_chart(canvas,axes){let w=Math.max(
@@ -3652,22 +3679,20 @@ front=element("canvas",{role:"img","aria\
 addEventListener("click",event=>this._pick(
 event)),this.frontKey=element("div",{className:"\
 legend"});let caption=text("figcaption",
-"Pareto front: feasible designs that no \
-other one dominates"),made=element("figu\
-re",{},caption,this.front,this.frontKey);
-return objectives.length>2&&made.append(
-this._choices()),made}_choices(){let names=this.
-study.contents.objectives.map(({name},k)=>[
-k,name]),change=axis=>value=>{let other=this.
-axes[1-axis];this.axes[axis]=Number(value),
-this.axes[0]===this.axes[1]&&(this.axes[1-
-axis]=other===0?1:0),this.refresh()},bar=element(
-"div",{className:"bar"});return bar.append(
-choice("across",names,0,change(0)),choice(
-"up",names,1,change(1))),bar}_frontInWords(){
+t`Pareto front: feasible designs that no other one dominates`),
+made=element("figure",{},caption,this.front,
+this.frontKey);return objectives.length>
+2&&made.append(this._choices()),made}_choices(){
+let names=this.study.contents.objectives.
+map(({name},k)=>[k,name]),change=axis=>value=>{
+let other=this.axes[1-axis];this.axes[axis]=
+Number(value),this.axes[0]===this.axes[1]&&
+(this.axes[1-axis]=other===0?1:0),this.refresh()},
+bar=element("div",{className:"bar"});return bar.
+append(choice(t`across`,names,0,change(0)),
+choice(t`up`,names,1,change(1))),bar}_frontInWords(){
 let{front,knownFront}=this.study.contents;
-return`${front.length} evaluated designs\
- on the Pareto front, beside ${knownFront.
+return t`${front.length} evaluated designs on the Pareto front, beside ${knownFront.
 length} known ones.`}_objectivesOf(i){let{
 objectives}=this.study.contents;return this.
 axes.map(axis=>{let column=this.study.responses[objectives[axis].
@@ -3690,7 +3715,7 @@ colours;chart.line([[reference[0],chart.
 y[0]],[reference[0],chart.y[1]]],soft,[5,
 4],1.2),chart.line([[chart.x[0],reference[1]],
 [chart.x[1],reference[1]]],soft,[5,4],1.2),
-chart.words("reference",reference,soft),
+chart.words(t`reference`,reference,soft),
 this._stairs(chart,known,missing,[3,3]);
 for(let point2 of known)chart.dot(point2,
 missing,3);chart.within(()=>{for(let i=0;i<
@@ -3714,7 +3739,7 @@ push([x,y]))}chart.line(stairs,colour,dashes,
 1.2)}_showFrontKey(shade){let items=this.
 study.searches.map(({name},i)=>keyWith(strokeOf(
 i).colour,name));this.frontKey.replaceChildren(
-...items,keyWith(shade,"known designs"))}_pick(event){
+...items,keyWith(shade,t`known designs`))}_pick(event){
 let frame=this.front.getBoundingClientRect(),
 here=[event.clientX-frame.left,event.clientY-
 frame.top],best=-1,least=REACH2;this.points.
@@ -3733,39 +3758,38 @@ name,unit:column.unit,isNumber:!0,cell,order}}),
 state=i=>this._state(i),number=(values,step=10*
 stepOf(values))=>({isNumber:!0,cell:i=>shown(
 values[i],step),order:i=>values[i]});return[
-{key:"compare",name:"compare",cell:i=>compareTick(
-app,key(i),study.ids[i])},{key:"rank",name:"\
-design",cell:goTo,order:i=>designs.rank[i]},
-...responses,{key:"state",name:"state",cell:state,
-order:i=>designs.state[i]},{key:"nearest",
-name:"nearest known",cell:i=>designs.nearest[i],
-order:i=>designs.nearest[i]},{key:"dista\
-nce",name:"distance from it",...number(study.
-distance)},{key:"novelty",name:"novelty",
-...number(study.novelty)}]}_state(i){let{
-state,reasons}=this.study.contents.designs;
-return text("span",STATES[state[i]],{className:`\
-state-${STATES[state[i]]}`,title:reasons[i]})}_showTable(){
+{key:"compare",name:t`compare`,cell:i=>compareTick(
+app,key(i),study.ids[i])},{key:"rank",name:t`design`,
+cell:goTo,order:i=>designs.rank[i]},...responses,
+{key:"state",name:t`state`,cell:state,order:i=>designs.
+state[i]},{key:"nearest",name:t`nearest known`,
+cell:i=>rowName(designs.nearest[i]),order:i=>designs.
+nearest[i]},{key:"distance",name:t`distance from it`,
+...number(study.distance)},{key:"novelty",
+name:t`novelty`,...number(study.novelty)}]}_state(i){
+let{state,reasons}=this.study.contents.designs;
+return text("span",say(STATES[state[i]]),
+{className:`state-${STATES[state[i]]}`,title:reasons[i]})}_showTable(){
 let{count,contents}=this.study,ranked=Array.
 from({length:count},(_,i)=>i).toSorted((i,j)=>contents.
 designs.rank[i]-contents.designs.rank[j]);
 this.table.show(ranked,this.app.state.sort,
 this.most),this.more.replaceChildren();let there=Math.
 min(this.most,count);if(this.more.append(
-text("span",`${there} of ${count.toLocaleString(
+text("span",t`${there} of ${count.toLocaleString(
 "en")}`,{className:"pages"})),there<count){
 let show=()=>{this.most+=5*AT_ONCE2,this.
-refresh()};this.more.append(button("Show\
- more",show))}}_goTo(i){let{app,study}=this;
-study.hasPlace(i)&&app.goTo(study.cloud.
-point(i));let reason=study.contents.designs.
-reasons[i],why=reason?` It is invalid: ${reason}\
-.`:"";this.said.textContent=`${study.ids[i]}\
+refresh()};this.more.append(button(t`Show more`,
+show))}}_goTo(i){let{app,study}=this;study.
+hasPlace(i)&&app.goTo(study.cloud.point(
+i));let reason=study.contents.designs.reasons[i],
+why=reason?` ${t`It is invalid: ${reason}.`}`:
+"";this.said.textContent=`${study.ids[i]}\
 : ${study.placeOf(i)}${why}`}},titled=(name,unit)=>unit?
-`${name} [${unit}]`:name;function keyWith(shade,words){
+`${name} [${unit}]`:name;function keyWith(shade,words2){
 let dot=element("i");return dot.style.background=
 shade,element("span",{className:"key"},dot,
-text("span",words))}function spreadOf(numbers){let known=Array.
+text("span",words2))}function spreadOf(numbers){let known=Array.
 from(numbers).filter(Number.isFinite),mean=known.
 reduce((sum,value)=>sum+value,0)/known.length,
 square=known.reduce((sum,value)=>sum+(value-
@@ -3778,25 +3802,25 @@ hypot(...wanted.map((one,k)=>missOf(values[k],
 one)));var AT_ONCE3=20,AT_FIRST=6,HINT3="Choose\
  a response or a column, and say between\
  which values it shall lie. Until then t\
-hese are known:",MEASURE="A miss is in s\
-tandard deviations of the known designs,\
- or of the evaluated ones where only the\
-se have a value; of several ranges it is\
- the root of the sum of squares. Designs\
- that lack a value, and invalid ones, ar\
-e left out.",TargetView=class extends View{static key="\
+hese are known:",MEASURE2="A miss is in \
+standard deviations of the known designs\
+, or of the evaluated ones where only th\
+ese have a value; of several ranges it i\
+s the root of the sum of squares. Design\
+s that lack a value, and invalid ones, a\
+re left out.",TargetView=class extends View{static key="\
 target";static title="Target";static isOfLatents=!0;_rowsOf=null;static isFor({
 rows,event,study}){return!!study||event.
 kind!=="image"||rows.columns.some(({name,
 kind})=>kind==="number"&&name!==ERROR)}mount(host){
 this.box=element("div",{className:"targe\
-t",role:"group","aria-label":"What is as\
-ked for"}),this.more=element("div",{className:"\
-bar"}),this.said=element("p",{className:"\
-asked",role:"status"}),this.place=element(
-"div");let compared2=element("div");host.
-append(this.box,this.more,this.said,this.
-place,note(MEASURE),compared2),this.compared=
+t",role:"group","aria-label":t`What is asked for`}),
+this.more=element("div",{className:"bar"}),
+this.said=element("p",{className:"asked",
+role:"status"}),this.place=element("div");
+let compared2=element("div");host.append(
+this.box,this.more,this.said,this.place,
+note(say(MEASURE2)),compared2),this.compared=
 new Compared(this.app,compared2)}again(){
 this.compared.again()}refresh(){let{target}=this.
 app.state,names=target.map(({name})=>name).
@@ -3822,40 +3846,40 @@ name,unit)]),add=name=>{name&&this._set(
 [...this.app.state.target,{name,low:null,
 high:null}]),this.box.lastElementChild?.
 querySelector("input").focus()};this.more.
-replaceChildren(choice("Ask for",[["","…"],
-...options],"",add))}_set(target){this.app.
-set({target}),this.refresh()}_row(range,{
+replaceChildren(choice(t`Ask for`,[["","\
+…"],...options],"",add))}_set(target){
+this.app.set({target}),this.refresh()}_row(range,{
 name,unit,numbers}){let[least,most]=extentOf(
 numbers),step=stepOf(numbers),away2=button(
 "×",()=>this._set(this.app.state.target.
 filter(one=>one.name!==name)),{className:"\
-out","aria-label":`Leave ${name} out`}),
-ends=[this._input(range,"low",`from ${shown(
+out","aria-label":t`Leave ${name} out`}),
+ends=[this._input(range,"low",t`from ${shown(
 least,step)}`),this._input(range,"high",
-`to ${shown(most,step)}`)],title=element(
+t`to ${shown(most,step)}`)],title=element(
 "span",{},text("b",name),unit?text("smal\
 l",` ${unit}`):null);return element("div",
 {className:"range-of"},title,...ends,away2)}_input({
-name,...ends},end,placeholder){let label=`${name}\
-, ${end==="low"?"at least":"at most"}`,value=ends[end]??
-"",input=element("input",{type:"number",
-step:"any",placeholder,value,"aria-label":label}),
-change=()=>{let number=input.value===""?
-null:Number(input.value);this._set(this.
-app.state.target.map(one=>one.name===name?
-{...one,[end]:number}:one))};return input.
-addEventListener("input",change),input}_show(){
-let asked=this.app.state.target.filter(({
-name,low,high})=>this._find(name)&&(low!==
-null||high!==null)),ranges=asked.length?
-asked:this._open();this.place.replaceChildren();
+name,...ends},end,placeholder){let label=end===
+"low"?t`${name}, at least`:t`${name}, at most`,
+value=ends[end]??"",input=element("input",
+{type:"number",step:"any",placeholder,value,
+"aria-label":label}),change=()=>{let number=input.
+value===""?null:Number(input.value);this.
+_set(this.app.state.target.map(one=>one.
+name===name?{...one,[end]:number}:one))};
+return input.addEventListener("input",change),
+input}_show(){let asked=this.app.state.target.
+filter(({name,low,high})=>this._find(name)&&
+(low!==null||high!==null)),ranges=asked.
+length?asked:this._open();this.place.replaceChildren();
 let wanted=ranges.map(range=>({range,spread:spreadOf(
 this._find(range.name).numbers)})),found=this.
 _found(wanted);this.said.textContent=asked.
-length?this._inWords(asked,found):HINT3;
+length?this._inWords(asked,found):say(HINT3);
 let heads=this._heads(wanted,found);asked.
 length||heads.pop(),new SortedTable(this.
-place,"Designs, the nearest first",heads,
+place,t`Designs, the nearest first`,heads,
 ()=>{}).show([...found.keys()],"",AT_ONCE3)}_open(){
 let chosen=this.app.state.target.filter(
 ({name})=>this._find(name));return(chosen.
@@ -3884,43 +3908,41 @@ let asked=ranges.map(range=>wordsOf2(range,
 this._find(range.name))).join(", "),met=found.
 filter(({miss})=>miss===0),known=met.filter(
 ({key})=>key.startsWith("r:")).length,evaluated=met.
-length-known;if(!found.length)return`Ask\
-ed for: ${asked}. No design on this page\
- has a value of each.`;if(!met.length){let miss=`\
-the nearest design misses by ${shown(found[0].
-miss,.01)} standard deviations`;return`A\
-sked for: ${asked}. Nothing meets all of\
- it: ${miss}.`}let others=this.app.world.
-study?` and ${evaluated.toLocaleString("\
-en")} evaluated`:"";return`Asked for: ${asked}\
-. ${known.toLocaleString("en")} known${others}\
- designs meet all of it.`}_heads(wanted,found){
+length-known,wanted=t`Asked for: ${asked}.`;
+if(!found.length)return`${wanted} ${t`No design on this page has a value of each.`}`;
+if(!met.length){let nearest=shown(found[0].
+miss,.01),miss=t`Nothing meets all of it: the nearest design misses by ${nearest} standard deviations.`;
+return`${wanted} ${miss}`}let[old,young]=[
+known,evaluated].map(count=>count.toLocaleString(
+"en"));return this.app.world.study?`${wanted}\
+ ${t`${old} known and ${young} evaluated designs meet all of it.`}`:
+`${wanted} ${t`${old} known designs meet all of it.`}`}_heads(wanted,found){
 let{app}=this,items=i=>itemOf(app,found[i].
 key),values=wanted.map((one,k)=>{let{name,
 unit,numbers}=this._find(one.range.name),
 step=stepOf(numbers),cell=i=>{let value=found[i].
 values[k],isMissed=missOf(value,one)>0;return text(
 "span",shown(value,step),{className:isMissed?
-"missed":"",title:isMissed?"missed":""})};
+"missed":"",title:isMissed?t`missed`:""})};
 return{key:`value-${k}`,name,unit,isNumber:!0,
 cell}}),goTo=i=>{let{name,z}=items(i);return button(
-name,()=>app.goTo(z),{title:"Go to its p\
-oint"})},miss=i=>found[i].miss?shown(found[i].
-miss,.01):"met";return[{key:"compare",name:"\
-compare",cell:i=>this._tick(items(i))},{
-key:"name",name:"design",cell:goTo},{key:"\
-about",name:"",cell:i=>items(i).about},...values,
-{key:"miss",name:"miss",isNumber:!0,cell:miss}]}_tick({
+name,()=>app.goTo(z),{title:t`Go to its point`})},
+miss=i=>found[i].miss?shown(found[i].miss,
+.01):t`met`;return[{key:"compare",name:t`compare`,
+cell:i=>this._tick(items(i))},{key:"name",
+name:t`design`,cell:goTo},{key:"about",name:"",
+cell:i=>items(i).about},...values,{key:"\
+miss",name:t`miss`,isNumber:!0,cell:miss}]}_tick({
 key,name}){return compareTick(this.app,key,
 name)}};function ofDesigns(column){let numbers=numbersOf(
 column);return{name:column.name,unit:column.
 unit??"",column:-1,numbers}}var titled2=(name,unit)=>unit?
 `${name} [${unit}]`:name;function wordsOf2({
 name,low,high},{unit}){let after=unit?` ${unit}`:
-"";return low===null?`${name} at most ${shown(
-high)}${after}`:high===null?`${name} at \
-least ${shown(low)}${after}`:`${name} fr\
-om ${shown(low)} to ${shown(high)}${after}`}var VIEWS=[MapView,SlidersView,MorphView,
+"";return low===null?t`${name} at most ${shown(
+high)}${after}`:high===null?t`${name} at least ${shown(
+low)}${after}`:t`${name} from ${shown(low)} to ${shown(
+high)}${after}`}var VIEWS=[MapView,SlidersView,MorphView,
 GridView,SamplesView,RebuiltView,NumbersView,
 TargetView,StudyView];var POINT_KEYS=[["Arrow keys","on the ma\
 p: move the point, with Shift further; o\
@@ -3966,16 +3988,17 @@ new Address(this),this.state=this._addresses.
 start(),this._readAddress(),this.live=this.
 state.z,this.near=this.nearest(this.live),
 byId("title").textContent=contents.title,
-byId("summary").textContent=contents.summary,
-this._warn(contents.numbers.warnings),this.
-_buildTools(),this._buildTabs(),this._buildHelp(),
-this._applyTheme(),this.panel=new Panel(
-this,byId("design")),this.open(this.state.
-view),this._listen(),await this._decodeLive()}_warn(sentences){
-let host=byId("warnings");host.hidden=!sentences.
-length;for(let sentence of sentences)host.
-append(element("p",{},text("b","Warning.\
- "),...unbroken(sentence)))}_listen(){new ResizeObserver(
+byId("summary").textContent=say(contents.
+summary),this._warn(contents.numbers.warnings),
+this._buildTools(),this._buildTabs(),this.
+_buildHelp(),this._applyTheme(),this.panel=
+new Panel(this,byId("design")),this.open(
+this.state.view),this._listen(),await this.
+_decodeLive()}_warn(sentences){let host=byId(
+"warnings");host.hidden=!sentences.length;
+for(let sentence of sentences)host.append(
+element("p",{},text("b",`${t`Warning.`} `),
+...unbroken(say(sentence))))}_listen(){new ResizeObserver(
 ()=>this.schedule(!0)).observe(byId("vie\
 w")),matchMedia("(prefers-color-scheme: \
 dark)").addEventListener("change",()=>this.
@@ -3993,30 +4016,28 @@ this._writing=setTimeout(()=>this._writeAddress(),
 200)}follow(z){this.live=z,this.schedule(
 !1)}pin(z){let{pins}=this.state;pins.length<
 MOST_PINS?this.set({z,pins:[...pins,z]}):
-(this.set({z}),this.toast(`The page keep\
-s ${MOST_PINS} pins: save them as a file\
-, or take one away`))}unpin(at){let pins=this.
-state.pins.filter((_,i)=>i!==at),labels=this.
-state.labels.filter((_,i)=>i!==at);this.
-set({pins,labels,morph:{...this.state.morph,
-a:0,b:1}})}schedule(isWhole){this._isWhole||=
-isWhole,this._wanted++,!this._frame&&(this.
-_frame=requestAnimationFrame(()=>this._draw()))}_draw(){
-let isWhole=this._isWhole;this._frame=0,
-this._isWhole=!1,this.near=this.nearest(
-this.live),isWhole?(this.view.refresh(),
-this.panel.refresh()):this.view.move(),this.
-_decodeLive()}async _decodeLive(){if(!this.
-_busy){this._busy=!0;try{for(;this._shown!==
-this._wanted;){let wanted=this._wanted,live=this.
-live,{context,spread}=this.state;this.values=
-await this.decode(live);let deviations=spread?
-await this.decoder.spread(live,context.length?
-context:null):null;this._shown=wanted,this.
-panel.show(live,this.values,deviations),
-this._say(live)}}catch(error){this.toast(
-`The decoder failed: ${error.message}`)}
-this._busy=!1}}decode(codes,context=this.
+(this.set({z}),this.toast(t`The page keeps ${MOST_PINS} pins: save them as a file, or take one away`))}unpin(at){
+let pins=this.state.pins.filter((_,i)=>i!==
+at),labels=this.state.labels.filter((_,i)=>i!==
+at);this.set({pins,labels,morph:{...this.
+state.morph,a:0,b:1}})}schedule(isWhole){
+this._isWhole||=isWhole,this._wanted++,!this.
+_frame&&(this._frame=requestAnimationFrame(
+()=>this._draw()))}_draw(){let isWhole=this.
+_isWhole;this._frame=0,this._isWhole=!1,
+this.near=this.nearest(this.live),isWhole?
+(this.view.refresh(),this.panel.refresh()):
+this.view.move(),this._decodeLive()}async _decodeLive(){
+if(!this._busy){this._busy=!0;try{for(;this.
+_shown!==this._wanted;){let wanted=this.
+_wanted,live=this.live,{context,spread}=this.
+state;this.values=await this.decode(live);
+let deviations=spread?await this.decoder.
+spread(live,context.length?context:null):
+null;this._shown=wanted,this.panel.show(
+live,this.values,deviations),this._say(live)}}catch(error){
+this.toast(t`The decoder failed: ${error.
+message}`)}this._busy=!1}}decode(codes,context=this.
 state.context){return this.decoder.decode(
 codes,context.length?context:null)}_rebuilt(i){
 let{designs,cloud,columns}=this.world,context=contextOf(
@@ -4084,16 +4105,16 @@ made=plane===PICTURE?new Picture(embedding.
 name,floatsOf(embedding.places),this.world.
 cloud):Plane.named(plane,latents,pca);return this.
 _planes.set(plane,made),made}nameOf(i){let{
-label}=this.world,name=this.contents.rows.
-names?.[i],category=label?.categories[numbersOf(
-label)[i]];return[name,category].filter(
-Boolean).join(", ")}describe(i){let{colour}=this.
+label}=this.world,category=label?.categories[numbersOf(
+label)[i]];return[rowName(this.contents.
+rows.names?.[i]),category].filter(Boolean).
+join(", ")}describe(i){let{colour}=this.
 state,isTold=({name,role})=>TOLD.includes(
 role)||name===colour,columns=this.world.
-columns.filter(isTold);return{name:this.
-contents.rows.names?.[i]??`example ${i+1}`,
-facts:columns.map(column=>[column.name,wordsOf(
-column,i)])}}responsesOf(i){return this.
+columns.filter(isTold);return{name:rowName(
+this.contents.rows.names?.[i])??t`example ${i+
+1}`,facts:columns.map(column=>[titleOf(column),
+wordsOf(column,i)])}}responsesOf(i){return this.
 world.columns.filter(({role})=>role==="r\
 esponse").slice(0,MOST_RESPONSES).map(column=>`${column.
 name} ${wordsOf(column,i)}`).join(", ")}open(key){
@@ -4140,18 +4161,18 @@ slice(0,6),(value,k)=>`z${k+1} ${value.toFixed(
 2)}`).join(", ");if(this.contents.collapsed)
 return where;let near=this.nearest(z),{name,
 facts}=this.describe(near.index),known=facts.
-map(([what,words])=>`; ${what} ${words}`).
-join("");return`${where}. Nearest exampl\
-e ${name}, ${away(near.distance)}${known}\
-.`}toast(words){byId("toast").textContent=
-words,byId("toast").classList.add("on"),
-clearTimeout(this._toasting),this._toasting=
-setTimeout(()=>byId("toast").classList.remove(
-"on"),2600)}_buildTabs(){let host=byId("\
-tabs");for(let{key,title}of this.views){
-let roles={id:`tab-${key}`,role:"tab","a\
-ria-controls":"view"};host.append(button(
-title,()=>this.open(key),roles))}host.addEventListener(
+map(([what,words2])=>`; ${what} ${words2}`).
+join("");return t`${where}. Nearest example ${name}, ${away(
+near.distance)}${known}.`}toast(words2){
+byId("toast").textContent=words2,byId("t\
+oast").classList.add("on"),clearTimeout(
+this._toasting),this._toasting=setTimeout(
+()=>byId("toast").classList.remove("on"),
+2600)}_buildTabs(){let host=byId("tabs");
+for(let{key,title}of this.views){let roles={
+id:`tab-${key}`,role:"tab","aria-control\
+s":"view"};host.append(button(say(title),
+()=>this.open(key),roles))}host.addEventListener(
 "keydown",event=>{let step={ArrowRight:1,
 ArrowLeft:-1}[event.key]??0;if(!step)return;
 let at=this.views.findIndex(({key:key2})=>key2===
@@ -4159,57 +4180,53 @@ this.state.view),{key}=this.views[(at+step+
 this.views.length)%this.views.length];this.
 open(key),byId(`tab-${key}`).focus(),event.
 preventDefault()})}_buildTools(){this.themeButton=
-button("",()=>this._nextTheme(),{title:"\
-Light, dark, or as the system says (T)"}),
-byId("tools").append(button("Save pictur\
-e",()=>this.savePicture(),{title:"Save t\
-his view as a PNG file (I)"}),button("Co\
-py link",()=>this._copyLink(),{title:"Co\
-py the address of what you see (L)"}),this.
-themeButton,button("?",()=>dialog().showModal(),
-{title:"Keys and hints (?)"})),this.tour=
-new Tour(this,byId("tools"))}_buildHelp(){
+button("",()=>this._nextTheme(),{title:t`Light, dark, or as the system says (T)`}),
+byId("tools").append(button(t`Save picture`,
+()=>this.savePicture(),{title:t`Save this view as a PNG file (I)`}),
+button(t`Copy link`,()=>this._copyLink(),
+{title:t`Copy the address of what you see (L)`}),
+this.themeButton,button("?",()=>dialog().
+showModal(),{title:t`Keys and hints (?)`})),
+this.tour=new Tour(this,byId("tools"))}_buildHelp(){
 let{collapsed}=this.contents,keys=[[`1 …\
  ${this.views.length}`,"open a view"],...collapsed?
 PICTURE_KEYS:POINT_KEYS,["T","light or d\
 ark"],["L","copy the address of what you\
  see"],["I","save this view as a picture"],
 ["?","this list"]],list2=element("dl",{className:"\
-keys"});for(let[key,words]of keys)list2.
-append(element("dt",{},text("kbd",key)),
-text("dd",words));byId("help").append(text(
-"h2","How to explore",{id:"help-title"}),
-text("p",collapsed?NO_MAP:HINT4),list2,element(
-"form",{method:"dialog"},text("button","\
-Close")))}_nextTheme(){this.state.theme=
-THEMES[(THEMES.indexOf(this.state.theme)+
-1)%THEMES.length],this._applyTheme(),this.
-set({})}_applyTheme(){let{theme}=this.state;
-theme==="auto"?delete document.documentElement.
+keys"});for(let[key,words2]of keys)list2.
+append(element("dt",{},text("kbd",say(key))),
+text("dd",say(words2)));byId("help").append(
+text("h2",t`How to explore`,{id:"help-ti\
+tle"}),text("p",say(collapsed?NO_MAP:HINT4)),
+list2,element("form",{method:"dialog"},text(
+"button",t`Close`)))}_nextTheme(){this.state.
+theme=THEMES[(THEMES.indexOf(this.state.
+theme)+1)%THEMES.length],this._applyTheme(),
+this.set({})}_applyTheme(){let{theme}=this.
+state;theme==="auto"?delete document.documentElement.
 dataset.theme:document.documentElement.dataset.
 theme=theme,this.themeButton.textContent=
-theme[0].toUpperCase()+theme.slice(1),this.
-themeButton.setAttribute("aria-label",`T\
-heme: ${theme}`),Theme.read(),this.view&&
-(this.view.again(),this.panel.again(),this.
-schedule(!0))}_readAddress(){Object.assign(
-this.state,this._addresses.read(location.
-hash))}_writeAddress(){this._address=this.
-_addresses.write(this.state);try{history.
-replaceState(null,"",this._address)}catch{}}async _copyLink(){
+say(theme[0].toUpperCase()+theme.slice(1)),
+this.themeButton.setAttribute("aria-labe\
+l",t`Theme: ${say(theme)}`),Theme.read(),
+this.view&&(this.view.again(),this.panel.
+again(),this.schedule(!0))}_readAddress(){
+Object.assign(this.state,this._addresses.
+read(location.hash))}_writeAddress(){this.
+_address=this._addresses.write(this.state);
+try{history.replaceState(null,"",this._address)}catch{}}async _copyLink(){
 this._writeAddress();try{await navigator.
 clipboard.writeText(location.href.split(
-"#")[0]+this._address),this.toast("The a\
-ddress of this view is copied")}catch{this.
-toast("The address bar holds the address\
- of this view")}}saveDesign(kind){let{event}=this.
-contents,{designs}=this.world,file=kind===
-"npy"?npyOf(this.values,event.shape):csvOf(
-designs.cells(this.values));this.save(file,
-`design.${kind}`)}async savePicture(){let{
-view}=this.state;this.save(await pictureOfPage(
+"#")[0]+this._address),this.toast(t`The address of this view is copied`)}catch{
+this.toast(t`The address bar holds the address of this view`)}}saveDesign(kind){
+let{event}=this.contents,{designs}=this.
+world,file=kind==="npy"?npyOf(this.values,
+event.shape):csvOf(designs.cells(this.values));
+this.save(file,`design.${kind}`)}async savePicture(){
+let{view}=this.state;this.save(await pictureOfPage(
 view),`${view}.png`)}save(file,name){save(
-file,name),this.toast(`Saved ${name}`)}};
+file,name),this.toast(t`Saved ${name}`)}};
 async function worldOf({event,rows,latents,
 conditions,study},rebuilt,ready){let designs=new Designs(
 event),{columns,count}=rows;rows.names??=
@@ -4232,12 +4249,10 @@ await Study.of(study,designs,latents.dim):
 null}}function noteOf({count,total,picture}){
 let said=number=>number.toLocaleString("\
 en"),notes=[];return count<total&&notes.
-push(`${said(count)} of ${said(total)} r\
-ows are shown, drawn at random with a fi\
-xed seed.`),picture?.rows&&notes.push(`T\
-he page holds pictures of ${said(picture.
-rows.length)} rows; others are shown as \
-the model rebuilds them.`),notes.join(" ")}var DENSE_WASM="AGFzbQEAAAABDQFgCX9/f39/\
+push(t`${said(count)} of ${said(total)} rows are shown, drawn at random with a fixed seed.`),
+picture?.rows&&notes.push(t`The page holds pictures of ${said(
+picture.rows.length)} rows; others are shown as the model rebuilds them.`),
+notes.join(" ")}var DENSE_WASM="AGFzbQEAAAABDQFgCX9/f39/\
 f39/fwADAgEABQMBAAEHEgIGbWVtb3J5AgAFZGVu\
 c2UAAAroBAHlBAIJfwt7AkADQCAHRQ0BIAghCSAA\
 IQogBSELAkADQCAJQQRIDQEgCiEOIA4gAmohDyAP\
@@ -4311,10 +4326,10 @@ let{used,behind}=this;return this.memory.
 dense(4*used,4*step,4*stride,inputs,4*start2,
 4*behind,4*row,blocks,examples),this.memory.
 floats.subarray(behind,behind+examples*row)}};var product=numbers=>numbers.reduce((a,b)=>a*
-b,1);function normalCdf(x){let t=1/(1+.3275911*
-Math.abs(x)/Math.SQRT2),tail=t*(.254829592+
-t*(-.284496736+t*(1.421413741+t*(-1.453152027+
-t*1.061405429))))*Math.exp(-x*x/2)/2;return x>
+b,1);function normalCdf(x){let t2=1/(1+.3275911*
+Math.abs(x)/Math.SQRT2),tail=t2*(.254829592+
+t2*(-.284496736+t2*(1.421413741+t2*(-1.453152027+
+t2*1.061405429))))*Math.exp(-x*x/2)/2;return x>
 0?1-tail:tail}var sigmoid=x=>1/(1+Math.exp(
 -x)),softplus=x=>Math.max(x,0)+Math.log1p(
 Math.exp(-Math.abs(x))),rounded=x=>Math.
@@ -4620,9 +4635,16 @@ numbers}=app.contents.rows,rows=(app.chosen()?
 app.chosenExamples():[]).map(i=>numbers?.[i]??
 i);String(rows)!==told&&port.postMessage(
 rows),told=String(rows)},app.tell()}async function start({contents,decoder},weights){
-let app=new App(contents,createDecoder({
-...decoder,weights}));return await app.start(),
-tellNotebook(app),performance.mark("vari\
-form-ready"),app}globalThis.variform={...globalThis.
-variform,start,createDecoder,Lines,Occupancy,
-reach};})();
+sayFrame();let app=new App(contents,createDecoder(
+{...decoder,weights}));return await app.
+start(),tellNotebook(app),performance.mark(
+"variform-ready"),app}function sayFrame(){
+byId("skip").textContent=t`Skip to the view`;
+for(let label of document.querySelectorAll(
+"body > [aria-label], nav [aria-label], \
+main > [aria-label]"))label.setAttribute(
+"aria-label",say(label.getAttribute("ari\
+a-label")));document.title=t`${document.
+title.replace(/: variform explorer$/,"")}: variform explorer`}
+globalThis.variform={...globalThis.variform,
+start,createDecoder,Lines,Occupancy,reach};})();

@@ -7,6 +7,7 @@
 import { floatsOf, integersOf } from "./bytes.js";
 import { shown } from "./text.js";
 import { scaleColour, Theme } from "./theme.js";
+import { say, t } from "./words.js";
 
 const MOST_COLOURS = 10;
 const LEVELS = 128; // of the colours of numbers
@@ -24,6 +25,13 @@ export function numbersOf(column) {
 }
 
 /**
+ * What the page calls a column: those that are not of the data in its own words.
+ *
+ * @param {{ name: string, role: string }} column
+ */
+export const titleOf = ({ name, role }) => (role === "error" || role === "split" ? say(name) : name);
+
+/**
  * What a column says of an example, with its unit.
  *
  * @param {ColourColumn} column
@@ -31,10 +39,16 @@ export function numbersOf(column) {
  */
 export function wordsOf(column, i) {
   const value = numbersOf(column)[i];
-  if (column.kind === "category") return column.categories[value] ?? "none";
-  if (!Number.isFinite(value)) return "none";
+  if (column.kind === "category") return categoryOf(column, value) ?? t`none`;
+  if (!Number.isFinite(value)) return t`none`;
   return column.unit ? `${shown(value)} ${column.unit}` : shown(value);
 }
+
+/**
+ * @param {ColourColumn} column
+ * @param {number} place of the category
+ */
+const categoryOf = ({ categories, role }, place) => (role === "split" ? say(categories[place]) : categories[place]);
 
 /**
  * @param {World} world
@@ -89,7 +103,7 @@ function byCategory(column) {
   const kept = known.length <= MOST_COLOURS ? known : most;
   const groupOf = new Map(kept.map((k, i) => [k, i]));
   const groups = kept.map((k, i) => ({
-    name: column.categories[k],
+    name: categoryOf(column, k),
     count: counts.get(k),
     shade: palette[i],
     group: i,
@@ -97,9 +111,9 @@ function byCategory(column) {
   const others = known.filter((k) => !groupOf.has(k));
   if (others.length) {
     const count = others.reduce((sum, k) => sum + counts.get(k), 0);
-    groups.push({ name: `${others.length} others`, count, shade: missing, group: OTHERS });
+    groups.push({ name: t`${others.length} others`, count, shade: missing, group: OTHERS });
   }
-  if (counts.has(-1)) groups.push({ name: "none", count: counts.get(-1), shade: missing, group: NONE });
+  if (counts.has(-1)) groups.push({ name: t`none`, count: counts.get(-1), shade: missing, group: NONE });
   const places = Uint8Array.from(numbers, (value) => groupOf.get(value) ?? (value < 0 ? NONE : OTHERS));
   const shades = Array.from({ length: NONE + 1 }, (_, k) => palette[k] ?? missing);
   const group = (/** @type {number} */ i) => places[i];

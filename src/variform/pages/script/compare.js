@@ -11,6 +11,7 @@ import { button, element, note, scrolled, text, tick } from "./elements.js";
 import { itemOf, responsesOf } from "./items.js";
 import { shown, stepOf } from "./text.js";
 import { hexOf, Theme } from "./theme.js";
+import { say, t } from "./words.js";
 
 const EMPTY = "Nothing is compared yet. Tick designs in a table to lay up to four of them side by side.";
 const SIDE = 180; // pixels of a picture
@@ -26,7 +27,7 @@ export function toggle(app, key) {
   const { tray } = app.state;
   if (tray.includes(key)) app.set({ tray: tray.filter((one) => one !== key) });
   else if (tray.length < MOST_COMPARED) app.set({ tray: [...tray, key] });
-  else app.toast(`Up to ${MOST_COMPARED} designs stand side by side; take one away first`);
+  else app.toast(t`Up to ${MOST_COMPARED} designs stand side by side; take one away first`);
 }
 
 /**
@@ -40,7 +41,7 @@ export function compareTick(app, key, name) {
   const box = element("input", {
     type: "checkbox",
     checked: app.state.tray.includes(key),
-    "aria-label": `Compare ${name}`,
+    "aria-label": t`Compare ${name}`,
     onchange: () => {
       toggle(app, key);
       box.checked = app.state.tray.includes(key);
@@ -62,7 +63,7 @@ export class Compared {
     this.app = app;
     this.isShort = false;
     this.place = element("div", { className: "compared" });
-    host.append(text("h2", "Side by side"), this.place);
+    host.append(text("h2", t`Side by side`), this.place);
   }
 
   /** The colours have changed. */
@@ -79,7 +80,7 @@ export class Compared {
       box.checked = tray.includes(box.dataset.key);
     }
     const items = tray.map((one) => itemOf(this.app, one)).filter(Boolean);
-    if (!items.length) this.place.replaceChildren(note(EMPTY));
+    if (!items.length) this.place.replaceChildren(note(say(EMPTY)));
     else this._show(items);
   }
 
@@ -88,16 +89,16 @@ export class Compared {
     const { kind, lines } = this.app.world.designs;
     const table = element("table", { className: "side" });
     table.append(element("thead", {}, this._heads(items)), this._body(items));
-    const words = ["Arrows say whether a value is above or below that of the first design."];
-    if (lines) words.push("The first design lies over each of the others in the second colour.");
-    if (kind === "image") words.push("Below each stands what it has more (orange) and less (blue) than the first.");
-    const parts = [scrolled("Designs side by side", table)];
+    const words = [t`Arrows say whether a value is above or below that of the first design.`];
+    if (lines) words.push(t`The first design lies over each of the others in the second colour.`);
+    if (kind === "image") words.push(t`Below each stands what it has more (orange) and less (blue) than the first.`);
+    const parts = [scrolled(t`Designs side by side`, table)];
     if (kind === "table" && items.length > 1) {
       const change = (/** @type {boolean} */ isOn) => {
         this.isShort = isOn;
         this.refresh();
       };
-      parts.unshift(element("div", { className: "bar" }, tick("Only what differs", this.isShort, change)));
+      parts.unshift(element("div", { className: "bar" }, tick(t`Only what differs`, this.isShort, change)));
     }
     if (items.length > 1) parts.push(note(words.join(" ")));
     this.place.replaceChildren(...parts);
@@ -109,8 +110,8 @@ export class Compared {
     const { kind } = app.world.designs;
     const row = element("tr", {}, element("td"));
     for (const item of items) {
-      const go = button(item.name, () => app.goTo(item.z), { title: "Go to its point" });
-      const label = `Take ${item.name} out of the comparison`;
+      const go = button(item.name, () => app.goTo(item.z), { title: t`Go to its point` });
+      const label = t`Take ${item.name} out of the comparison`;
       const out = button("×", () => toggle(app, item.key), { className: "out", title: label, "aria-label": label });
       const head = element("th", { scope: "col" }, element("div", { className: "head" }, go, out));
       head.append(text("small", item.about));
@@ -126,7 +127,7 @@ export class Compared {
    */
   _picture(item, first) {
     const { designs } = this.app.world;
-    const canvas = element("canvas", { role: "img", "aria-label": `The design ${item.name}` });
+    const canvas = element("canvas", { role: "img", "aria-label": t`The design ${item.name}` });
     if (designs.lines) {
       const size = { w: WIDTH, h: designs.lines.heightOf(WIDTH, WIDTH) };
       const other = item === first ? null : first.values;
@@ -137,7 +138,7 @@ export class Compared {
     const box = { x: 0, y: 0, w, h };
     item.draw(prepare(canvas, w, h), box);
     if (item === first) return canvas;
-    const label = `The difference between ${item.name} and ${first.name}`;
+    const label = t`The difference between ${item.name} and ${first.name}`;
     const beside = element("canvas", { role: "img", "aria-label": label });
     drawDifference(prepare(beside, w, h), item, first, box, designs);
     return element("div", {}, canvas, beside);

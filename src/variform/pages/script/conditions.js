@@ -6,6 +6,7 @@
  */
 
 import { shown } from "./text.js";
+import { t } from "./words.js";
 
 /** @param {number} count */
 const counted = (count) => count.toLocaleString("en");
@@ -81,21 +82,23 @@ export class Occupancy {
     const outside = [...values.keys()].filter((k) => this.isOutside(k, values[k]));
     if (!outside.length && count >= this.few) return "";
     const ranges = outside.map((k) => this._range(k)).join("");
-    const rows = `${counted(count)} of ${counted(this.rows)} training rows`;
-    const near = `${rows} ${count === 1 ? "is" : "are"} near this condition`;
-    return `${ranges}${near}${this._alone(values)}: what is decoded is a guess.`;
+    const [near, all] = [counted(count), counted(this.rows)];
+    const alone = this._alone(values);
+    if (count === 1)
+      return ranges + t`${near} of ${all} training rows is near this condition${alone}: what is decoded is a guess.`;
+    return ranges + t`${near} of ${all} training rows are near this condition${alone}: what is decoded is a guess.`;
   }
 
   /** @param {number} k a condition */
   _range(k) {
     const { name } = this.conditions[k];
-    return `${name} lies outside the data, which go from ${shown(this.low[k])} to ${shown(this.high[k])}. `;
+    return `${t`${name} lies outside the data, which go from ${shown(this.low[k])} to ${shown(this.high[k])}.`} `;
   }
 
   /** @param {number[]} values */
   _alone(values) {
     if (values.length < 2) return "";
-    const alone = this.conditions.map(({ name }, k) => `${counted(this.near(values, [k]))} near ${name}`);
-    return `; alone, ${alone.join(", ")}`;
+    const alone = this.conditions.map(({ name }, k) => t`${counted(this.near(values, [k]))} near ${name}`);
+    return `; ${t`alone, ${alone.join(", ")}`}`;
   }
 }

@@ -9,6 +9,7 @@ import { tileOf } from "./canvas.js";
 import { Lines } from "./lines.js";
 import { float32Text, shown } from "./text.js";
 import { Theme } from "./theme.js";
+import { t } from "./words.js";
 
 /**
  * @param {number} value
@@ -189,7 +190,7 @@ export class Designs {
   text(column, value) {
     const { categories, low, high, whole, kind } = this.columns[column];
     const tidy = this.tidy(column, value);
-    if (!Number.isFinite(tidy)) return "missing";
+    if (!Number.isFinite(tidy)) return t`missing`;
     if (categories.length) return categories[tidy];
     if (whole && kind !== "real") return shown(tidy, 1);
     return shown(tidy, (high - low) / 500 || 0);

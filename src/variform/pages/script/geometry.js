@@ -6,6 +6,7 @@
 
 import { Cells } from "./cells.js";
 import { Tree } from "./tree.js";
+import { t } from "./words.js";
 
 // A plane through latent space: of its points p = place(z), and z = at(p, about) leaves all else as it is in `about`.
 export class Plane {
@@ -78,7 +79,7 @@ export class Plane {
 
   /** @param {Pca} pca */
   static ofPca({ axes, centre, shares }) {
-    const names = shares.map((share, i) => `PC${i + 1} of the posterior means (${Math.round(100 * share)}%)`);
+    const names = shares.map((share, i) => t`PC${i + 1} of the posterior means (${Math.round(100 * share)}%)`);
     return new Plane(axes[0], axes[1], centre, names);
   }
 
@@ -158,8 +159,8 @@ export class Picture extends Plane {
    */
   constructor(name, places, cloud) {
     super(new Float32Array(cloud.dim), new Float32Array(cloud.dim), new Float32Array(cloud.dim), [
-      `${name} 1, no distance`,
-      `${name} 2, no distance`,
+      t`${name} 1, no distance`,
+      t`${name} 2, no distance`,
     ]);
     this._places = places;
     this.cloud = cloud;

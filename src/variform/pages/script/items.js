@@ -6,6 +6,8 @@
 
 import { numbersOf } from "./colouring.js";
 import { STATES } from "./study.js";
+import { rowName } from "./text.js";
+import { say, t } from "./words.js";
 
 export const ERROR = "reconstruction error"; // the column of the rows that is of the model
 
@@ -37,9 +39,9 @@ function rowOf({ world, contents }, key, i) {
   const { designs, examples, cloud, columns } = world;
   return {
     key,
-    name: contents.rows.names?.[i] ?? `row ${i}`,
+    name: rowName(contents.rows.names?.[i]) ?? t`row ${i}`,
     z: cloud.point(i),
-    about: "known design",
+    about: t`known design`,
     draw: (context, box) => examples.draw(context, i, box),
     values: examples.values ? designs.part(examples.values, i) : null,
     valueOf: (name) => numberOf(columns, name, i),
@@ -61,7 +63,7 @@ function designOf({ world }, key, id) {
     key,
     name: id,
     z: cloud.point(i),
-    about: STATES[contents.designs.state[i]],
+    about: say(STATES[contents.designs.state[i]]),
     draw: (context, box) => sheet.draw(context, i, box),
     values: sheet.values ? designs.part(sheet.values, i) : null,
     valueOf: (name) => numberOf(contents.designs.columns, name, i),

@@ -6,10 +6,12 @@
 
 import { prepare } from "./canvas.js";
 import { button, choice, element, note, text } from "./elements.js";
+import { ERROR } from "./items.js";
 import { extentOf } from "./quantities.js";
 import { reach } from "./reach.js";
 import { shown } from "./text.js";
 import { Theme } from "./theme.js";
+import { say, t } from "./words.js";
 
 const STEPS = 200; // of a slider
 const BINS = 48;
@@ -38,6 +40,9 @@ const HINT =
  * @property {Float32Array | null} counts of all examples in each bin, once they are asked for
  * @property {unknown[]} drawnOf what the histogram was drawn of last
  */
+
+/** @param {string} name of a column, or of the error that the page knows of each row */
+const called = (name) => (name === ERROR ? say(name) : name);
 
 export class Limits {
   /** @type {Row[]} */
@@ -84,8 +89,8 @@ export class Limits {
     this._inside = inside;
     const rows = this.app.world.cloud.count;
     const some = inside?.reduce((sum, one) => sum + one, 0) ?? rows;
-    const words = `${some.toLocaleString("en")} of ${rows.toLocaleString("en")} examples are within all limits.`;
-    this.count.textContent = isLimited ? words : HINT;
+    const words = t`${some.toLocaleString("en")} of ${rows.toLocaleString("en")} examples are within all limits.`;
+    this.count.textContent = isLimited ? words : say(HINT);
   }
 
   /** The colours have changed. */
@@ -118,7 +123,7 @@ export class Limits {
     const chosen = new Set(state.limits.map(({ name }) => name));
     const rest = world.quantities.filter(({ name }) => !chosen.has(name));
     const options = rest.map(
-      ({ name, unit }) => /** @type {[string, string]} */ ([name, unit ? `${name} [${unit}]` : name]),
+      ({ name, unit }) => /** @type {[string, string]} */ ([name, unit ? `${called(name)} [${unit}]` : called(name)]),
     );
     let wanted = rest[0]?.name;
     const choose = (/** @type {string} */ name) => {
@@ -128,8 +133,8 @@ export class Limits {
       this._set([...this.app.state.limits, { name: wanted, low: null, high: null }]);
       this.rows.at(-1).from.focus();
     };
-    const which = choice("Column", options, wanted, choose);
-    this.more.replaceChildren(...(rest.length ? [which, button("Add", add)] : []));
+    const which = choice(t`Column`, options, wanted, choose);
+    this.more.replaceChildren(...(rest.length ? [which, button(t`Add`, add)] : []));
     if (this.app.values) this.show(this.app.values);
   }
 
@@ -146,20 +151,26 @@ export class Limits {
   _row(quantity) {
     const { name, unit } = quantity;
     const extent = extentOf(quantity.numbers);
-    const title = element("div", { className: "limit-name" }, text("b", name), unit ? text("small", ` ${unit}`) : null);
-    const away = button("×", () => this._remove(name), { className: "away", "aria-label": `Leave ${name} out` });
+    const title = element(
+      "div",
+      { className: "limit-name" },
+      text("b", called(name)),
+      unit ? text("small", ` ${unit}`) : null,
+    );
+    const away = button("×", () => this._remove(name), { className: "away", "aria-label": t`Leave ${name} out` });
     title.append(away);
     const histogram = element("canvas", { "aria-hidden": "true" });
     const ends = { type: "range", min: extent[0], max: extent[1], step: (extent[1] - extent[0]) / STEPS || 1 };
-    const from = element("input", { ...ends, value: extent[0], "aria-label": `${name}, from` });
-    const to = element("input", { ...ends, value: extent[1], "aria-label": `${name}, to` });
+    const from = element("input", { ...ends, value: extent[0], "aria-label": t`${name}, from` });
+    const to = element("input", { ...ends, value: extent[1], "aria-label": t`${name}, to` });
     const words = element("div", { className: "limit-words" });
     const said = element("div", { className: "limit-said", role: "status" });
     const value = element("output");
     const decoded = quantity.column < 0 ? null : this._slider(quantity, extent);
     const frame = element("div", { className: "range" }, histogram, from, to);
     const made = element("div", { className: "limit", role: "group", "aria-label": name }, title);
-    if (decoded) made.append(element("label", { className: "decoded" }, text("span", "decoded"), decoded, value), said);
+    if (decoded)
+      made.append(element("label", { className: "decoded" }, text("span", t`decoded`), decoded, value), said);
     made.append(frame, words);
     /** @type {Row} */
     const row = {
@@ -196,7 +207,7 @@ export class Limits {
     const margin = 0.1 * (high - low);
     const [min, max] = [low - margin, high + margin];
     const step = (max - min) / STEPS || 1;
-    return element("input", { type: "range", min, max, step, "aria-label": `${name} of the decoded design` });
+    return element("input", { type: "range", min, max, step, "aria-label": t`${name} of the decoded design` });
   }
 
   /** @param {string} name */
@@ -246,7 +257,8 @@ export class Limits {
     to.setAttribute("aria-valuetext", this._words(quantity, high ?? extent[1]));
     const ends = [low ?? extent[0], high ?? extent[1]].map((value) => shown(value));
     const isOpen = low === null && high === null;
-    words.textContent = `${isOpen ? "all examples: " : ""}${ends[0]} to ${ends[1]} ${quantity.unit}`.trim();
+    const range = t`${ends[0]} to ${ends[1]} ${quantity.unit}`.trim();
+    words.textContent = isOpen ? t`all examples: ${range}` : range;
     this._drawHistogram(row);
   }
 
@@ -338,7 +350,7 @@ export class Limits {
         await this._reach(wanted);
       }
     } catch (error) {
-      this.app.toast(`The decoder failed: ${error.message}`);
+      this.app.toast(t`The decoder failed: ${error.message}`);
     }
     this._busy = false;
   }
@@ -357,8 +369,8 @@ export class Limits {
     const others = this._likely(row, target, start);
     const { z, value, isReached } = await reach(measure, start, target, ranges, tolerance, others);
     if (this._wanted) return;
-    const words = `Reached ${this._words(row.quantity, value)} of ${this._words(row.quantity, target)}`;
-    row.said.textContent = isReached ? "" : `${words}: no point near here is nearer to it.`;
+    const [got, asked] = [value, target].map((number) => this._words(row.quantity, number));
+    row.said.textContent = isReached ? "" : t`Reached ${got} of ${asked}: no point near here is nearer to it.`;
     app.set({ z });
   }
 

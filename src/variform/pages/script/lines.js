@@ -7,6 +7,7 @@
 import { ticks } from "./canvas.js";
 import { shown } from "./text.js";
 import { Theme } from "./theme.js";
+import { t } from "./words.js";
 
 const MARGINS = { left: 50, right: 18, top: 8, bottom: 34 }; // for the axes of a plot
 
@@ -185,7 +186,7 @@ export class Lines {
         context.fillText(shown(value), x, bottom + 6);
       }
     }
-    const words = this.line.scale === "unknown" ? "places x are not known" : unitOfX;
+    const words = this.line.scale === "unknown" ? t`places x are not known` : unitOfX;
     context.fillText(words, box.x + box.w / 2, bottom + 19);
     if (!unitOfY) return;
     context.textAlign = "left";

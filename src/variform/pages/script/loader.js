@@ -50,10 +50,12 @@
     if (!globalThis.DecompressionStream) throw new Error(TOO_OLD);
     const [script, data, weights] = await Promise.all(["script", "data", "weights"].map(unpacked));
     const textOf = (/** @type {Uint8Array} */ bytes) => new TextDecoder().decode(bytes);
+    const { words, ...rest } = JSON.parse(textOf(data));
+    globalThis.variform.words = words; // which the script asks for as it begins
     const element = document.createElement("script");
     element.textContent = textOf(script);
     document.head.append(element); // it runs here: the page's policy names its hash
-    return globalThis.variform.start(JSON.parse(textOf(data)), weights);
+    return globalThis.variform.start(rest, weights);
   };
 
   /** @param {Error} error */

@@ -8,6 +8,7 @@ import { prepare } from "./canvas.js";
 import { element, text } from "./elements.js";
 import { INVALID, STATES, Study } from "./study.js";
 import { Theme } from "./theme.js";
+import { say, t } from "./words.js";
 
 const SIZE = 4.5; // from the middle of a mark to its corner
 
@@ -79,12 +80,12 @@ function stroked(context, colour, width) {
  */
 export function keyOfMarks(study) {
   const { name, designs } = study.contents;
-  const made = element("p", { className: "marks" }, text("span", `Evaluated designs of ${name}:`));
+  const made = element("p", { className: "marks" }, text("span", t`Evaluated designs of ${name}:`));
   STATES.forEach((words, state) => {
     const count = designs.state.filter((one) => one === state).length;
     const mark = element("canvas", { "aria-hidden": "true" });
     drawMark(prepare(mark, 12, 12), state, [6, 6]);
-    made.append(element("span", {}, mark, ` ${words} (${count.toLocaleString("en")})`));
+    made.append(element("span", {}, mark, ` ${say(words)} (${count.toLocaleString("en")})`));
   });
   return made;
 }

@@ -10,10 +10,11 @@ import { button, choice, element, note, scrolled, text, tick } from "./elements.
 import { Limits } from "./limits.js";
 import { Pins } from "./pins.js";
 import { away, shown } from "./text.js";
+import { say, t } from "./words.js";
 
 const NEARNESS = ["among the data", "at the edge of the data", "far from all data: extrapolated"];
 
-const SPREAD = "Standard deviation of p(x|z)";
+const SPREAD = t`Standard deviation of p(x|z)`;
 
 /** Whether the panel lies above the view, not beside it. */
 const isNarrow = () => matchMedia("(max-width: 760px)").matches;
@@ -59,11 +60,11 @@ export class Panel {
   // --- the design
 
   _buildImage() {
-    this.decoded = element("canvas", { role: "img", "aria-label": "The decoded design" });
-    this.nearest = element("canvas", { role: "img", "aria-label": "The nearest real example" });
+    this.decoded = element("canvas", { role: "img", "aria-label": t`The decoded design` });
+    this.nearest = element("canvas", { role: "img", "aria-label": t`The nearest real example` });
     this.short = element("span", { className: "codes-short" });
-    const caption = element("figcaption", {}, text("b", "Decoded"), this.short);
-    this.nearestTitle = text("b", "Nearest example");
+    const caption = element("figcaption", {}, text("b", t`Decoded`), this.short);
+    this.nearestTitle = text("b", t`Nearest example`);
     const beside = element("figcaption", {}, this.nearestTitle, this.caption);
     this.now.append(
       element("figure", {}, this.decoded, caption),
@@ -74,7 +75,7 @@ export class Panel {
   }
 
   _buildSpread() {
-    this.deviation = element("canvas", { role: "img", "aria-label": `${SPREAD} of every pixel` });
+    this.deviation = element("canvas", { role: "img", "aria-label": t`${SPREAD} of every pixel` });
     this.most = element("span");
     const caption = element("figcaption", {}, text("b", SPREAD), this.most);
     this.spreading = element("figure", { hidden: true }, this.deviation, caption);
@@ -83,10 +84,10 @@ export class Panel {
 
   _buildLine() {
     const { kind } = this.app.world.designs;
-    const what = this.alone ? `The decoded ${kind}` : `The decoded ${kind}, and the nearest real example`;
+    const what = this.alone ? t`The decoded ${say(kind)}` : t`The decoded ${say(kind)}, and the nearest real example`;
     this.decoded = element("canvas", { role: "img", "aria-label": what });
-    const second = text("b", "Nearest example", { className: "second" });
-    const first = text("b", "Decoded", { className: "first" });
+    const second = text("b", t`Nearest example`, { className: "second" });
+    const first = text("b", t`Decoded`, { className: "first" });
     this.now.append(
       element("p", { className: "keys-of" }, first, ...this._beside(second, this.caption)),
       element("figure", { className: "wide" }, this.decoded),
@@ -106,13 +107,13 @@ export class Panel {
       const head = element("th", { scope: "row", title: full }, text("span", name), small, track);
       return { bar, mark, value, near, row: element("tr", {}, head, value, ...this._beside(near)) };
     });
-    const decoded = text("th", "Decoded", { scope: "col", className: "first number" });
-    const nearest = text("th", "Nearest", { scope: "col", className: "second number" });
-    const heads = element("tr", {}, text("th", "Column", { scope: "col" }), decoded, ...this._beside(nearest));
+    const decoded = text("th", t`Decoded`, { scope: "col", className: "first number" });
+    const nearest = text("th", t`Nearest`, { scope: "col", className: "second number" });
+    const heads = element("tr", {}, text("th", t`Column`, { scope: "col" }), decoded, ...this._beside(nearest));
     const body = element("tbody", {}, ...this.lines.map(({ row }) => row));
     const table = element("table", { className: "design" }, element("thead", {}, heads), body);
-    const keys = element("p", { className: "keys-of" }, text("span", "Nearest example "), this.caption);
-    this.now.append(scrolled("The decoded row", table), ...this._beside(keys, this.where, this.known));
+    const keys = element("p", { className: "keys-of" }, text("span", `${t`Nearest example`} `), this.caption);
+    this.now.append(scrolled(t`The decoded row`, table), ...this._beside(keys, this.where, this.known));
   }
 
   /**
@@ -141,8 +142,8 @@ export class Panel {
     if (!study?.validity) return;
     const { auc, answers } = study.contents.validity.learned;
     this.valid.hidden = false;
-    const probability = `Valid with probability ${study.validity.probability(z).toFixed(2)}`;
-    const how = ` (AUC ${auc.mean.toFixed(2)} ± ${auc.se.toFixed(2)} from ${answers} answers)`;
+    const probability = t`Valid with probability ${study.validity.probability(z).toFixed(2)}`;
+    const how = ` ${t`(AUC ${auc.mean.toFixed(2)} ± ${auc.se.toFixed(2)} from ${answers} answers)`}`;
     this.valid.replaceChildren(text("b", probability), text("span", how));
   }
 
@@ -155,7 +156,7 @@ export class Panel {
     const strangeness = this.app.world.nearness.strangeness(distance);
     const level = [1, 3].filter((limit) => strangeness > limit).length;
     this.where.dataset.level = String(level);
-    this.where.lastChild.textContent = NEARNESS[level];
+    this.where.lastChild.textContent = say(NEARNESS[level]);
   }
 
   /**
@@ -169,8 +170,8 @@ export class Panel {
     const box = this._box();
     designs.sheet(values, 1).draw(prepare(this.decoded, box.w, box.h), 0, box);
     if (!this.alone) examples.draw(prepare(this.nearest, box.w, box.h), near, box);
-    this.nearestTitle.textContent = examples.isReal(near) ? "Nearest example" : "Nearest example, rebuilt";
-    this.short.textContent = `at (${this._short(z)})`;
+    this.nearestTitle.textContent = examples.isReal(near) ? t`Nearest example` : t`Nearest example, rebuilt`;
+    this.short.textContent = t`at (${this._short(z)})`;
     this.spreading.hidden = !spread;
     if (spread) this._showDeviation(spread, box);
   }
@@ -191,7 +192,7 @@ export class Panel {
       return low + (value / (most || 1)) * (high - low);
     });
     designs.sheet(shares, 1).draw(prepare(this.deviation, box.w, box.h), 0, box);
-    this.most.textContent = `white: ${shown(most)}`;
+    this.most.textContent = t`white: ${shown(most)}`;
   }
 
   /**
@@ -253,26 +254,26 @@ export class Panel {
     this.codes = chosen.map((k) => ({ k, value: element("dd") }));
     this.told = element("div", { className: "told" });
     const saving = [
-      button("Save .npy", () => app.saveDesign("npy"), { title: "The decoded design for NumPy" }),
-      button("Save .csv", () => app.saveDesign("csv"), { title: "The decoded design as text" }),
+      button(t`Save .npy`, () => app.saveDesign("npy"), { title: t`The decoded design for NumPy` }),
+      button(t`Save .csv`, () => app.saveDesign("csv"), { title: t`The decoded design as text` }),
     ];
     if (this.alone) this.more.append(element("div", { className: "actions" }, ...saving));
     else {
-      const pin = button("Pin", () => app.pin(app.live), { title: "Keep this point (P)" });
-      const near = button("Go to example", () => app.toNearest(), { title: "Move to the nearest real example (N)" });
+      const pin = button(t`Pin`, () => app.pin(app.live), { title: t`Keep this point (P)` });
+      const near = button(t`Go to example`, () => app.toNearest(), { title: t`Move to the nearest real example (N)` });
       const actions = element("div", { className: "actions" }, pin, near, ...saving);
-      this.more.append(text("h2", "Point"), ...this._codeList(), actions);
+      this.more.append(text("h2", t`Point`), ...this._codeList(), actions);
     }
-    if (conditions.length) this.more.append(text("h2", "Condition"), this.told);
+    if (conditions.length) this.more.append(text("h2", t`Condition`), this.told);
     if (!this.alone) {
       const pins = element("div");
-      this.more.append(text("h2", "Pins"), pins);
+      this.more.append(text("h2", t`Pins`), pins);
       this.pins = new Pins(app, pins);
     }
     this.limits = null;
     if (this.alone || !app.world.quantities.length) return;
     const limits = element("div");
-    this.more.append(text("h2", "Columns and responses"), limits);
+    this.more.append(text("h2", t`Columns and responses`), limits);
     this.limits = new Limits(app, limits);
   }
 
@@ -280,7 +281,7 @@ export class Panel {
     const codes = this.codes.map(({ k, value }) => element("div", {}, text("dt", `z${k + 1}`), value));
     const list = element("dl", { className: "codes" }, ...codes);
     const rest = this.app.contents.latents.dim - codes.length;
-    return rest > 0 ? [list, note(`and ${rest} more; see Sliders`)] : [list];
+    return rest > 0 ? [list, note(t`and ${rest} more; see Sliders`)] : [list];
   }
 
   /** What is kept has changed. */

@@ -9,6 +9,7 @@ import { csvOf, npyOf } from "./bytes.js";
 import { fitted, prepare } from "./canvas.js";
 import { button, element, note, text } from "./elements.js";
 import { cellsOfPins, givenOf, NO_LABEL, readPins } from "./pin_files.js";
+import { say, t } from "./words.js";
 
 const NONE = "Click the map, or press P, to keep a point. Two pins make a morph.";
 const KEPT =
@@ -36,12 +37,12 @@ export class Pins {
     this.editor = element("div", { className: "label-of", role: "group" }, this.title, this.name, this.note);
     this.file = element("input", { type: "file", accept: ".csv,text/csv", hidden: true });
     this.file.addEventListener("change", () => this._load());
-    const load = button("Load pins", () => this.file.click(), { title: "From a .csv file with columns z1, z2, …" });
+    const load = button(t`Load pins`, () => this.file.click(), { title: t`From a .csv file with columns z1, z2, …` });
     this.saving = [
-      button("Save pins", () => this._saveTable(), { title: "All pins with names, notes and decoded columns, .csv" }),
-      button("Save designs", () => this._saveDesigns(), { title: "The decoded designs of all pins, .npy" }),
+      button(t`Save pins`, () => this._saveTable(), { title: t`All pins with names, notes and decoded columns, .csv` }),
+      button(t`Save designs`, () => this._saveDesigns(), { title: t`The decoded designs of all pins, .npy` }),
     ];
-    this.kept = note(KEPT);
+    this.kept = note(say(KEPT));
     const actions = element("div", { className: "actions" }, ...this.saving, load);
     host.append(this.list, this.editor, actions, this.file, this.kept);
   }
@@ -63,7 +64,7 @@ export class Pins {
     if (key === this._key) return;
     this._key = key;
     if (!pins.length) {
-      this.list.replaceChildren(text("li", NONE, { className: "note" }));
+      this.list.replaceChildren(text("li", say(NONE), { className: "note" }));
       return;
     }
     const values = await app.many(pins, () => this._key === key);
@@ -95,8 +96,8 @@ export class Pins {
   _pin(z, i, picture) {
     const { app } = this;
     const { name, note: words } = this._labelOf(i);
-    const to = `Go to pin ${i + 1}${name ? `, ${name}` : ""}`;
-    const away = `Take pin ${i + 1} away`;
+    const to = t`Go to pin ${i + 1}${name ? `, ${name}` : ""}`;
+    const away = t`Take pin ${i + 1} away`;
     const go = () => {
       this.at = i;
       app.set({ z });
@@ -116,7 +117,11 @@ export class Pins {
    */
   _field(tag, label) {
     const part = label === "Name" ? "name" : "note";
-    const input = element(tag, { placeholder: label, maxLength: part === "name" ? 80 : 1000, "aria-label": label });
+    const input = element(tag, {
+      placeholder: say(label),
+      maxLength: part === "name" ? 80 : 1000,
+      "aria-label": say(label),
+    });
     if (input instanceof HTMLTextAreaElement) input.rows = 2;
     input.addEventListener("input", () => this._write({ [part]: input.value }));
     return input;
@@ -132,8 +137,8 @@ export class Pins {
 
   _showLabel() {
     const { name, note: words } = this._labelOf(this.at);
-    this.title.textContent = `Pin ${this.at + 1}`;
-    this.editor.setAttribute("aria-label", `Name and note of pin ${this.at + 1}`);
+    this.title.textContent = t`Pin ${this.at + 1}`;
+    this.editor.setAttribute("aria-label", t`Name and note of pin ${this.at + 1}`);
     if (this.name.value !== name) this.name.value = name;
     if (this.note.value !== words) this.note.value = words;
   }
@@ -165,7 +170,7 @@ export class Pins {
     try {
       this.add(readPins(await file.text(), this.app.contents.latents.dim));
     } catch (error) {
-      this.app.toast(`The pins were not loaded: ${error.message}`);
+      this.app.toast(t`The pins were not loaded: ${error.message}`);
     }
   }
 
@@ -188,7 +193,7 @@ export class Pins {
       }
     }
     this.app.set({ pins, labels });
-    const rest = left ? `; ${left} left out, for the page keeps ${MOST_PINS}` : "";
-    this.app.toast(`${found.length - left} of ${found.length} pins loaded${rest}`);
+    const loaded = t`${found.length - left} of ${found.length} pins loaded`;
+    this.app.toast(left ? `${loaded}; ${t`${left} left out, for the page keeps ${MOST_PINS}`}` : loaded);
   }
 }

@@ -6,6 +6,7 @@
 
 import { numbersOf } from "./colouring.js";
 import { element, text } from "./elements.js";
+import { t } from "./words.js";
 
 const MOST = 8; // in the list
 const LIST = "found";
@@ -75,14 +76,14 @@ export class Search {
     this.go = go;
     const { rows } = /** @type {Contents} */ (app.contents);
     this.rows = { count: rows.count, names: rows.names, numbers: rows.numbers, labels: labelsOf(app.world) };
-    this.list = element("ul", { id: LIST, role: "listbox", "aria-label": "Examples that are found", hidden: true });
+    this.list = element("ul", { id: LIST, role: "listbox", "aria-label": t`Examples that are found`, hidden: true });
     this.field = element("input", {
       type: "search",
-      placeholder: "name, label or row number",
+      placeholder: t`name, label or row number`,
       autocomplete: "off",
       spellcheck: false,
       role: "combobox",
-      "aria-label": "Find an example",
+      "aria-label": t`Find an example`,
       "aria-expanded": "false",
       "aria-controls": LIST,
       "aria-autocomplete": "list",
@@ -92,7 +93,7 @@ export class Search {
       onfocus: () => this._open(this.found.length > 0),
     });
     this.said = element("span", { className: "count", role: "status" });
-    const label = element("label", { className: "field" }, text("span", "Find"), this.field);
+    const label = element("label", { className: "field" }, text("span", t`Find`), this.field);
     this.element = element("div", { className: "search" }, label, this.said, this.list);
   }
 
@@ -100,7 +101,7 @@ export class Search {
     this.found = examplesOf(this.field.value, this.rows);
     this._at = 0;
     const { length } = this.found;
-    this.said.textContent = this.field.value.trim() ? `${length.toLocaleString("en")} found` : "";
+    this.said.textContent = this.field.value.trim() ? t`${length.toLocaleString("en")} found` : "";
     this._open(length > 0);
     this.app.schedule(false);
   }
@@ -120,11 +121,11 @@ export class Search {
    * @param {number} at its place in the list
    */
   _option(i, at) {
-    const name = this.app.nameOf(i) || `example ${i + 1}`;
+    const name = this.app.nameOf(i) || t`example ${i + 1}`;
     const number = this.rows.numbers?.[i];
     const isSaid = number !== undefined && this.rows.names?.[i] !== `row ${number}`;
     const made = element("li", { id: `${LIST}-${at}`, role: "option", "aria-selected": String(at === this._at) });
-    made.append(text("span", name), isSaid ? text("small", `row ${number}`) : "");
+    made.append(text("span", name), isSaid ? text("small", t`row ${number}`) : "");
     made.addEventListener("pointerdown", (event) => {
       event.preventDefault(); // the field keeps the focus
       this._at = at;

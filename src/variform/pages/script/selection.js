@@ -9,6 +9,7 @@ import { numbersOf } from "./colouring.js";
 import { button, element } from "./elements.js";
 import { float32Text } from "./text.js";
 import { Wall } from "./walls.js";
+import { say, t } from "./words.js";
 
 const WRITTEN = ["label", "response", "split"]; // roles of the columns in the file
 const HINT = "Wheel or pinch zooms; with Shift a drag selects.";
@@ -53,13 +54,13 @@ export class Selection {
   constructor(app, select) {
     this.app = app;
     this.said = element("span", { className: "count", role: "status" });
-    this.all = button("Select all in view", select.view);
-    this.pins = button("Select within pins", select.pins, { title: "What the line from pin to pin goes round" });
+    this.all = button(t`Select all in view`, select.view);
+    this.pins = button(t`Select within pins`, select.pins, { title: t`What the line from pin to pin goes round` });
     const file = () => csvOf(cellsOfExamples(app, app.chosenExamples()));
-    this.save = button("Save selection", () => app.save(file(), "selection.csv"));
-    this.clear = button("Clear", () => app.set({ selection: null }), {
-      "aria-label": "Clear selection",
-      title: "Select none (Escape)",
+    this.save = button(t`Save selection`, () => app.save(file(), "selection.csv"));
+    this.clear = button(t`Clear`, () => app.set({ selection: null }), {
+      "aria-label": t`Clear selection`,
+      title: t`Select none (Escape)`,
     });
     this.element = element("div", { className: "selection" }, this.all, this.pins, this.save, this.clear, this.said);
   }
@@ -77,7 +78,7 @@ export class Selection {
     const count = chosen ? countOf(chosen) : 0;
     const rows = world.cloud.count.toLocaleString("en");
     this.save.disabled = count === 0;
-    this.said.textContent = chosen ? `${count.toLocaleString("en")} of ${rows} selected` : HINT;
+    this.said.textContent = chosen ? t`${count.toLocaleString("en")} of ${rows} selected` : say(HINT);
   }
 }
 
@@ -100,7 +101,7 @@ export class ChosenExamples {
     this.title = element("p", { className: "chosen-title" });
     const place = element("div", { className: "chosen-wall" });
     host.append(this.title, place);
-    this.wall = new Wall(place, "Selected examples; arrow keys go from one to the next", {
+    this.wall = new Wall(place, t`Selected examples; arrow keys go from one to the next`, {
       follow: (at) => app.follow(app.world.cloud.point(this.shown[at])),
       leave: () => app.follow(app.state.z),
       choose: (at) => go(this.shown[at]),
@@ -137,8 +138,9 @@ export class ChosenExamples {
 
   /** @param {number} count */
   _showTitle(count) {
-    const some = this.shown.length < count ? `, ${this.shown.length} of them drawn at random` : "";
-    this.title.textContent = count ? `Selected: ${count.toLocaleString("en")}${some}` : "None is selected";
+    const selected = count ? t`Selected: ${count.toLocaleString("en")}` : t`None is selected`;
+    const some = t`${this.shown.length} of them drawn at random`;
+    this.title.textContent = this.shown.length < count ? `${selected}, ${some}` : selected;
   }
 }
 

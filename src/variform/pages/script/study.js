@@ -8,6 +8,7 @@
 import { floatsOf } from "./bytes.js";
 import { Cloud } from "./geometry.js";
 import { Validity } from "./validity.js";
+import { t } from "./words.js";
 
 export const STATES = ["feasible", "infeasible", "invalid"];
 export const INVALID = 2;
@@ -71,13 +72,12 @@ export class Study {
    */
   placeOf(i) {
     const { isLatent, isRepaired } = this.contents.designs;
-    if (!this.hasPlace(i)) return "It has no place in the latent space.";
+    if (!this.hasPlace(i)) return t`It has no place in the latent space.`;
     if (!isLatent[i]) {
-      const where = `It was looked for in ${this.spaceOf(i)}: the point is where the encoder puts it`;
-      return `${where}, and decodes to a likeness.`;
+      const space = this.spaceOf(i);
+      return t`It was looked for in ${space}: the point is where the encoder puts it, and decodes to a likeness.`;
     }
-    const proposed = "The point is where it was proposed";
-    if (isRepaired[i]) return `${proposed}; what is decoded there was repaired before it was evaluated.`;
-    return `${proposed}, and decodes to it.`;
+    if (!isRepaired[i]) return t`The point is where it was proposed, and decodes to it.`;
+    return t`The point is where it was proposed; what is decoded there was repaired before it was evaluated.`;
   }
 }

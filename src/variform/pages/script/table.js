@@ -1,6 +1,7 @@
 // A table whose rows are sorted by the column that is chosen.
 
 import { button, element, scrolled, text } from "./elements.js";
+import { t } from "./words.js";
 
 /**
  * A column: its cells as text or elements, and what they are sorted by.
@@ -59,7 +60,7 @@ export class SortedTable {
     }
     cell.setAttribute("aria-sort", isSorted ? sorting : "none");
     const next = isSorted && !isDown ? `-${key}` : key;
-    const press = button("", () => this.onsort(next), { id: `sort-${key}`, title: `Sort by ${name}` });
+    const press = button("", () => this.onsort(next), { id: `sort-${key}`, title: t`Sort by ${name}` });
     press.append(...words.filter(Boolean), text("i", arrowOf(isSorted, isDown), { "aria-hidden": "true" }));
     cell.append(press);
     return cell;

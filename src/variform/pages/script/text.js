@@ -1,5 +1,7 @@
 // How numbers read.
 
+import { t } from "./words.js";
+
 export const MINUS = "\u2212";
 
 /**
@@ -47,8 +49,18 @@ export function stepOf(values) {
  * @param {number} distance
  */
 export function away(distance) {
-  if (distance < 0.005) return "right here";
-  return `${distance < 10 ? distance.toFixed(2) : shown(distance)} away`;
+  if (distance < 0.005) return t`right here`;
+  return t`${distance < 10 ? distance.toFixed(2) : shown(distance)} away`;
+}
+
+/**
+ * The name of a row, of one that has none the number that Python names it by.
+ *
+ * @param {string | undefined} name
+ */
+export function rowName(name) {
+  const number = name?.match(/^row (\d+)$/);
+  return number ? t`row ${number[1]}` : name;
 }
 
 /**

@@ -6,6 +6,7 @@
 
 import { fitted, prepare } from "./canvas.js";
 import { element, text } from "./elements.js";
+import { t } from "./words.js";
 
 const PICTURE = 96; // pixels across
 const MOST_FACTS = 8;
@@ -62,7 +63,7 @@ export class Tooltip {
     const known = facts
       .slice(0, MOST_FACTS)
       .map(([what, words]) => element("div", {}, text("dt", what), text("dd", words)));
-    const title = this.examples.isReal(i) ? name : `${name}, rebuilt`;
+    const title = this.examples.isReal(i) ? name : t`${name}, rebuilt`;
     this.words.replaceChildren(text("b", title), element("dl", {}, ...known));
   }
 }

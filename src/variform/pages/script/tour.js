@@ -5,6 +5,7 @@
  */
 
 import { button, element, text } from "./elements.js";
+import { say, t } from "./words.js";
 
 const KEPT = "variform-tour"; // the name under which the browser keeps that the tour was offered
 const GAP = 12; // pixels between the card and what it points to
@@ -124,7 +125,7 @@ export class Tour {
   constructor(app, tools) {
     this.app = app;
     this.steps = STEPS.filter(({ view }) => app.views.some(({ key }) => key === view));
-    this.starter = button("Tour", () => this.start(), { title: "What to do with this page, step by step" });
+    this.starter = button(t`Tour`, () => this.start(), { title: t`What to do with this page, step by step` });
     tools.prepend(this.starter);
     if (!wasOffered()) this._offer(tools);
     this._place = () => this._placeCard();
@@ -137,13 +138,13 @@ export class Tour {
       offer.remove();
       this.starter.focus();
     };
-    const accept = button("Take the tour", () => this.start(), { className: "accept" });
+    const accept = button(t`Take the tour`, () => this.start(), { className: "accept" });
     const offer = element(
       "p",
       { className: "offer" },
-      text("span", "New here?"),
+      text("span", t`New here?`),
       accept,
-      button("No, thanks", decline),
+      button(t`No, thanks`, decline),
     );
     this.offer = offer;
     tools.prepend(offer);
@@ -156,9 +157,9 @@ export class Tour {
     this.title = text("h2", "", { id: "tour-title" });
     this.words = text("p", "", { id: "tour-words", "aria-live": "polite" });
     this.count = text("span", "", { className: "pages" });
-    this.back = button("Back", () => this._go(-1));
-    this.next = button("Next", () => this._go(1), { className: "accept" });
-    const end = button("×", () => this.end(), { className: "away", "aria-label": "End the tour" });
+    this.back = button(t`Back`, () => this._go(-1));
+    this.next = button(t`Next`, () => this._go(1), { className: "accept" });
+    const end = button("×", () => this.end(), { className: "away", "aria-label": t`End the tour` });
     const buttons = element("div", { className: "bar" }, this.back, this.next, this.count);
     this._card = element("div", { className: "tour" }, this.title, this.words, buttons, end);
     this._card.setAttribute("role", "dialog");
@@ -204,7 +205,7 @@ export class Tour {
     const { view, at: where, begins = "", title, words } = this.steps[at];
     if (this.app.state.view !== view) this.app.open(view);
     const controls = [...document.querySelectorAll(where)];
-    const control = controls.find((one) => one.textContent.startsWith(begins));
+    const control = controls.find((one) => one.textContent.startsWith(say(begins)));
     if (!control) {
       this.steps.splice(at, 1); // this page has no such control
       if (step < 0) return this._go(-1);
@@ -212,11 +213,11 @@ export class Tour {
       return this._go(1);
     }
     this._at = at;
-    this.title.textContent = title;
-    this.words.textContent = words;
-    this.count.textContent = `${at + 1} of ${this.steps.length}`;
+    this.title.textContent = say(title);
+    this.words.textContent = say(words);
+    this.count.textContent = t`${at + 1} of ${this.steps.length}`;
     this.back.disabled = at === 0;
-    this.next.textContent = at + 1 === this.steps.length ? "Done" : "Next";
+    this.next.textContent = at + 1 === this.steps.length ? t`Done` : t`Next`;
     this._point(control);
     this.next.focus({ preventScroll: true });
   }

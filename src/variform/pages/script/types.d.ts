@@ -229,6 +229,7 @@ export type ColourGroup = { name: string; count: number; shade: string; group: n
 /** The colour of every example by a column, and what a legend needs. */
 export type Colouring = {
   name: string;
+  role: string;
   unit?: string;
   kind: "number" | "category";
   /** The colours, and of each example its place among them. */

@@ -8,6 +8,7 @@
 import { prepare } from "./canvas.js";
 import { button, element, scrolled, text } from "./elements.js";
 import { Theme } from "./theme.js";
+import { t } from "./words.js";
 
 /**
  * What picking does where each design has its point: the page follows, and a click pins.
@@ -57,7 +58,7 @@ export class Wall {
       if (this._isAt(event)) this.on.choose(this.at);
     });
     this.canvas.addEventListener("keydown", (event) => this._key(event));
-    this.waiting = text("p", "Designs are being decoded …", { className: "note", role: "status" });
+    this.waiting = text("p", t`Designs are being decoded …`, { className: "note", role: "status" });
     host.append(this.waiting, this.canvas);
   }
 
@@ -181,7 +182,7 @@ export class Rows {
     this.designs = designs;
     this.on = on;
     this.table = element("table", { className: "rows" });
-    host.append(scrolled("Rows", this.table));
+    host.append(scrolled(t`Rows`, this.table));
   }
 
   /**
@@ -204,7 +205,7 @@ export class Rows {
    * @param {number} i
    */
   _row({ name, values, real, facts = [] }, i) {
-    const pin = button(name, () => this.on.choose(i), { title: "Pin this one" });
+    const pin = button(name, () => this.on.choose(i), { title: t`Pin this one` });
     const row = element("tr", {}, element("th", { scope: "row" }, pin));
     row.append(...facts.map((words) => text("td", words, { className: "number" })));
     row.append(...this.designs.columns.map((_, k) => this._cell(k, values[k], real?.[k])));

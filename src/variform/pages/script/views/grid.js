@@ -10,12 +10,13 @@ import { choice, element, note, tick } from "../elements.js";
 import { normalQuantile } from "../random.js";
 import { SmallMap } from "../small_map.js";
 import { pinning, Wall } from "../walls.js";
+import { say, t } from "../words.js";
 import { View } from "./view.js";
 
 const SIZES = [8, 12, 15, 20].map((size) => /** @type {[number, string]} */ ([size, `${size} × ${size}`]));
-const IN_PLANE = "The plane of the map, decoded about the current point; the other directions stay as they are.";
-const ON_MAP = "The design under the pointer on the map of the latent space; a click pins another point";
-const LABEL = "Grid of decoded designs; arrow keys go from one to the next, Enter pins one";
+const IN_PLANE = t`The plane of the map, decoded about the current point; the other directions stay as they are.`;
+const ON_MAP = t`The design under the pointer on the map of the latent space; a click pins another point`;
+const LABEL = t`Grid of decoded designs; arrow keys go from one to the next, Enter pins one`;
 
 export class GridView extends View {
   static key = "grid";
@@ -33,16 +34,16 @@ export class GridView extends View {
     const { dim, standard, prior, grid } = app.contents.latents;
     this.fixed = dim === 2 && !standard ? grid : null;
     const bar = element("div", { className: "bar" });
-    if (!this.fixed) bar.append(choice("Size", SIZES, app.state.grid, (value) => app.set({ grid: Number(value) })));
-    bar.append(tick("Fog", app.state.fog, (fog) => app.set({ fog })));
-    const axes = dim === 2 ? "z1 rises to the right, z2 upwards" : "z1 rises to the right";
-    const ofMass = `A grid of equal prior mass: each tile stands for the same share of ${prior}. ${axes}.`;
+    if (!this.fixed) bar.append(choice(t`Size`, SIZES, app.state.grid, (value) => app.set({ grid: Number(value) })));
+    bar.append(tick(t`Fog`, app.state.fog, (fog) => app.set({ fog })));
+    const axes = dim === 2 ? t`z1 rises to the right, z2 upwards.` : t`z1 rises to the right.`;
+    const ofMass = t`A grid of equal prior mass: each tile stands for the same share of ${say(prior)}.`;
     this.place = element("div", { className: "wall-place square" });
     const { aspect } = app.world.designs;
     if (aspect > 1) this.place.style.maxWidth = `min(100%, calc((100vh - 240px) * ${aspect}))`;
     this.map = new SmallMap(app, ON_MAP);
     const beside = element("div", { className: "beside" }, this.place, this.map.element);
-    host.append(bar, beside, note(dim <= 2 ? ofMass : IN_PLANE));
+    host.append(bar, beside, note(dim <= 2 ? `${ofMass} ${axes}` : IN_PLANE));
     this.wall = new Wall(
       this.place,
       LABEL,

@@ -6,6 +6,7 @@
 
 import { PICTURE } from "../address.js";
 import { prepare, ticks } from "../canvas.js";
+import { titleOf } from "../colouring.js";
 import { button, choice, element, note, segments, text, tick } from "../elements.js";
 import { LatentMap } from "../latent_map.js";
 import { keyOfMarks } from "../marks.js";
@@ -14,6 +15,7 @@ import { Search } from "../search.js";
 import { ChosenExamples, Selection } from "../selection.js";
 import { shown } from "../text.js";
 import { scaleColour, Theme } from "../theme.js";
+import { say, t } from "../words.js";
 import { View } from "./view.js";
 
 const SCALE = { w: 260, h: 30, margin: 18 }; // of the legend of numbers, in pixels
@@ -23,9 +25,9 @@ const LABEL =
 const STEP = 1.5; // of a key or a button
 /** What a drag does. @type {[Tool, string][]} */
 const TOOLS = [
-  ["move", "Move"],
-  ["rectangle", "Rectangle"],
-  ["lasso", "Lasso"],
+  ["move", t`Move`],
+  ["rectangle", t`Rectangle`],
+  ["lasso", t`Lasso`],
 ];
 
 export class MapView extends View {
@@ -51,31 +53,31 @@ export class MapView extends View {
     const { world, state } = app;
     const bar = element("div", { className: "bar" });
     if (app.contents.latents.dim > 2 || app.contents.embedding) bar.append(...this._planes());
-    const columns = world.columns.map(({ name }) => /** @type {[string, string]} */ ([name, name]));
-    const pictures = world.designs.kind === "image" ? "Thumbnails" : "Glyphs";
+    const columns = world.columns.map((column) => /** @type {[string, string]} */ ([column.name, titleOf(column)]));
+    const pictures = world.designs.kind === "image" ? t`Thumbnails` : t`Glyphs`;
     /** @type {[string, string][]} */
     const marks = [
-      ["dots", "Dots"],
+      ["dots", t`Dots`],
       ["pictures", pictures],
     ];
     bar.append(
-      choice("Colour", [["", "none"], ...columns], state.colour, (colour) => app.set({ colour, only: -1 })),
-      segments("Marks", marks, state.marks, (value) => app.set({ marks: value })),
-      tick("Fog", state.fog, (fog) => app.set({ fog })),
+      choice(t`Colour`, [["", t`none`], ...columns], state.colour, (colour) => app.set({ colour, only: -1 })),
+      segments(t`Marks`, marks, state.marks, (value) => app.set({ marks: value })),
+      tick(t`Fog`, state.fog, (fog) => app.set({ fog })),
     );
     if (world.study?.validity) {
       /** @type {[string, string][]} */
       const kinds = [
-        ["validity", "likely invalid"],
-        ["data", "no data"],
+        ["validity", t`likely invalid`],
+        ["data", t`no data`],
       ];
       bar.append(
-        segments("Where the fog lies", kinds, state.fogOf, (of) => {
+        segments(t`Where the fog lies`, kinds, state.fogOf, (of) => {
           app.set({ fogOf: /** @type {"validity" | "data"} */ (of) });
         }),
       );
     }
-    if (world.study) bar.append(tick("Evaluated designs", state.designs, (designs) => app.set({ designs })));
+    if (world.study) bar.append(tick(t`Evaluated designs`, state.designs, (designs) => app.set({ designs })));
     const place = element("div", { className: "map-place" });
     this.legend = element("div", { className: "legend" });
     this.search = new Search(app, (i) => this._go(i));
@@ -83,8 +85,8 @@ export class MapView extends View {
       view: () => this._selectView(),
       pins: () => this._selectWithinPins(),
     });
-    const drags = segments("What a drag does", TOOLS, this._tool, (tool) => this._use(/** @type {Tool} */ (tool)));
-    const what = element("span", { className: "field" }, text("span", "Drag", { "aria-hidden": "true" }), drags);
+    const drags = segments(t`What a drag does`, TOOLS, this._tool, (tool) => this._use(/** @type {Tool} */ (tool)));
+    const what = element("span", { className: "field" }, text("span", t`Drag`, { "aria-hidden": "true" }), drags);
     const tools = element("div", { className: "bar find" }, this.search.element, what, this.selection.element);
     const chosen = element("div", { className: "chosen-examples" });
     this.ofPlane = note("");
@@ -99,7 +101,7 @@ export class MapView extends View {
     this._at = state.z;
     Object.assign(this.map.moving, { tabIndex: 0, id: "map" });
     this.map.moving.setAttribute("role", "application");
-    this.map.moving.setAttribute("aria-label", LABEL);
+    this.map.moving.setAttribute("aria-label", say(LABEL));
     this.map.moving.addEventListener("keydown", (event) => {
       this.isByKey = event.key !== "Escape";
       app.arrows(event, this.map);
@@ -189,11 +191,11 @@ export class MapView extends View {
   }
 
   _zoomButtons() {
-    const larger = button("+", () => this._zoomBy(STEP), { "aria-label": "Zoom in", title: "Zoom in (+)" });
-    this.smaller = button("−", () => this._zoomBy(1 / STEP), { "aria-label": "Zoom out", title: "Zoom out (−)" });
-    this.all = button("All", () => this.app.set({ zoom: null }), {
-      "aria-label": "Show all of the map",
-      title: "Show all of the map (0, or a double click)",
+    const larger = button("+", () => this._zoomBy(STEP), { "aria-label": t`Zoom in`, title: t`Zoom in (+)` });
+    this.smaller = button("−", () => this._zoomBy(1 / STEP), { "aria-label": t`Zoom out`, title: t`Zoom out (−)` });
+    this.all = button(t`All`, () => this.app.set({ zoom: null }), {
+      "aria-label": t`Show all of the map`,
+      title: t`Show all of the map (0, or a double click)`,
     });
     return element("div", { className: "zooms" }, larger, this.smaller, this.all);
   }
@@ -225,7 +227,7 @@ export class MapView extends View {
     const plane = this.app.plane();
     const selection = lassoOf(pins.map((z) => plane.place(z)));
     if (selection) this.app.set({ selection });
-    else this.app.toast("The pins stand on one line of the map: nothing lies between them");
+    else this.app.toast(t`The pins stand on one line of the map: nothing lies between them`);
   }
 
   /** @param {number} i an example */
@@ -245,36 +247,37 @@ export class MapView extends View {
 
   _wordsOfPicture() {
     const { embedding, rows } = this.app.contents;
-    const some = `${embedding.count.toLocaleString("en")} of ${rows.count.toLocaleString("en")} examples`;
-    const who = embedding.count < rows.count ? `It has ${some}. ` : "";
-    return (
-      `${embedding.name} is a picture, and no distance: neighbours stand together, but how far apart groups stand ` +
-      `and how large they are means nothing. ${who}Only examples have a place in it; the point goes from one to ` +
-      "the next."
-    );
+    const counts = [embedding.count, rows.count].map((count) => count.toLocaleString("en"));
+    const who = embedding.count < rows.count ? t`It has ${counts[0]} of ${counts[1]} examples.` : "";
+    const what = [
+      t`${embedding.name} is a picture, and no distance: neighbours stand together.`,
+      t`How far apart groups stand and how large they are means nothing.`,
+    ];
+    const where = t`Only examples have a place in it; the point goes from one to the next.`;
+    return [...what, who, where].filter(Boolean).join(" ");
   }
 
   _wordsOfFog() {
     const { world, state } = this.app;
     const { validity, contents } = world.study;
-    if (!validity) return contents.validity.note;
-    if (state.fogOf === "data") return "The fog lies where there are no data, which does not say what is valid.";
-    return `The fog is the thicker, the likelier a design is invalid. ${contents.validity.note}`;
+    if (!validity) return say(contents.validity.note);
+    if (state.fogOf === "data") return t`The fog lies where there are no data, which does not say what is valid.`;
+    return `${t`The fog is the thicker, the likelier a design is invalid.`} ${say(contents.validity.note)}`;
   }
 
   _planes() {
     const { app } = this;
     const [a, b] = app.contents.latents.order;
     /** @type {[string, string][]} */
-    const planes = [["two", "two latents"]];
-    if (app.contents.latents.dim < 3) planes[0] = ["two", "the latents"];
+    const planes = [["two", t`two latents`]];
+    if (app.contents.latents.dim < 3) planes[0] = ["two", t`the latents`];
     if (app.contents.plane) planes.unshift(["pca", "PCA"]);
-    if (app.contents.embedding) planes.push([PICTURE, `${app.contents.embedding.name}, a picture`]);
+    if (app.contents.embedding) planes.push([PICTURE, t`${app.contents.embedding.name}, a picture`]);
     const named = ["pca", PICTURE];
     const chosen = named.includes(app.state.plane) ? app.state.plane : "two";
     const two = app.contents.latents.dim < 3 ? "0,1" : `${a},${b}`;
     this.pair = element("span", { className: "pair" });
-    return [choice("Plane", planes, chosen, (key) => this._setPlane(named.includes(key) ? key : two)), this.pair];
+    return [choice(t`Plane`, planes, chosen, (key) => this._setPlane(named.includes(key) ? key : two)), this.pair];
   }
 
   // Which two latents, where the plane is one of two; either choice swaps them when it takes the other's.
@@ -288,8 +291,8 @@ export class MapView extends View {
     const [a, b] = plane.split(",").map(Number);
     const names = app.contents.latents.order.map((k) => /** @type {[number, string]} */ ([k, `z${k + 1}`]));
     this.pair.append(
-      choice("across", names, a, (value) => this._setPlane(`${value},${Number(value) === b ? a : b}`)),
-      choice("up", names, b, (value) => this._setPlane(`${Number(value) === a ? b : a},${value}`)),
+      choice(t`across`, names, a, (value) => this._setPlane(`${value},${Number(value) === b ? a : b}`)),
+      choice(t`up`, names, b, (value) => this._setPlane(`${Number(value) === a ? b : a},${value}`)),
     );
   }
 
@@ -300,7 +303,8 @@ export class MapView extends View {
     this._key = key;
     this.legend.replaceChildren();
     if (!colour) return;
-    const title = colour.unit ? `${colour.name} [${colour.unit}]` : colour.name;
+    const name = titleOf(colour);
+    const title = colour.unit ? `${name} [${colour.unit}]` : name;
     this.legend.append(text("span", title, { className: "legend-title" }));
     if (colour.kind === "number") this._showScale(colour);
     else this.legend.append(...colour.groups.map((group) => this._groupButton(group)));
@@ -308,9 +312,9 @@ export class MapView extends View {
 
   /** @param {Colouring} colour */
   _showScale({ low, high, range, unit, missing }) {
-    const ends = `${shown(range[0])} to ${shown(range[1])}${unit ? ` ${unit}` : ""}`;
-    const bar = element("canvas", { role: "img", "aria-label": `colours from ${shown(low)} to ${shown(high)}` });
-    this.legend.append(bar, text("span", `min to max: ${ends}`, { className: "ends" }));
+    const ends = t`${shown(range[0])} to ${shown(range[1])}${unit ? ` ${unit}` : ""}`;
+    const bar = element("canvas", { role: "img", "aria-label": t`colours from ${shown(low)} to ${shown(high)}` });
+    this.legend.append(bar, text("span", t`min to max: ${ends}`, { className: "ends" }));
     drawScale(prepare(bar, SCALE.w, SCALE.h), low, high);
     if (missing) this.legend.append(this._missing(missing));
   }
@@ -320,7 +324,7 @@ export class MapView extends View {
     const swatch = element("i");
     swatch.style.background = Theme.colours.missing;
     const made = element("span", { className: "missing" });
-    made.append(swatch, text("span", `none: ${count.toLocaleString("en")} rows`));
+    made.append(swatch, text("span", t`none: ${count.toLocaleString("en")} rows`));
     return made;
   }
 
@@ -332,7 +336,7 @@ export class MapView extends View {
     swatch.style.background = shade;
     const made = button("", () => app.set({ only: isAlone ? -1 : group }), {
       "aria-pressed": String(isAlone),
-      title: `${count.toLocaleString("en")} rows; click to see them alone`,
+      title: t`${count.toLocaleString("en")} rows; click to see them alone`,
     });
     made.append(swatch, text("span", name));
     return made;

@@ -13,22 +13,23 @@ import { SmallMap } from "../small_map.js";
 import { shown } from "../text.js";
 import { Theme } from "../theme.js";
 import { Wall } from "../walls.js";
+import { t } from "../words.js";
 import { View } from "./view.js";
 
 const STEPS = 11; // designs that are shown
 const FINE = 61; // points of a way
 /** @type {[number, string][]} */
 const SPEEDS = [
-  [8, "slow"],
-  [4, "medium"],
-  [2, "fast"],
+  [8, t`slow`],
+  [4, t`medium`],
+  [2, t`fast`],
 ];
 const PRESSED_BY_SPACE = "button, input[type=checkbox]";
-const ON_MAP = "The way on the map of the latent space; a click pins another point";
+const ON_MAP = t`The way on the map of the latent space; a click pins another point`;
 /** @type {[WayName, string][]} */
 const WAYS = [
-  ["straight", "Straight"],
-  ["data", "Along the data"],
+  ["straight", t`Straight`],
+  ["data", t`Along the data`],
 ];
 
 export class MorphView extends View {
@@ -67,25 +68,25 @@ export class MorphView extends View {
       min: 0,
       max: 1,
       step: 0.005,
-      "aria-label": "How far along the way",
+      "aria-label": t`How far along the way`,
       oninput: () => this._along(Number(this.slider.value)),
     });
     this.player = new Player((share) => this._pass(share), STEPS);
-    this.play = button("Play", () => this._playOrPause(), { title: "To and fro along the way (Space)" });
-    const speed = choice("Speed", SPEEDS, this.player.seconds, (seconds) => {
+    this.play = button(t`Play`, () => this._playOrPause(), { title: t`To and fro along the way (Space)` });
+    const speed = choice(t`Speed`, SPEEDS, this.player.seconds, (seconds) => {
       this.player.seconds = Number(seconds);
     });
     const player = element("div", { className: "player" }, this.play, this.slider, speed);
     this.profile = element("canvas", {
       role: "img",
-      "aria-label": "Distance to the nearest example along the way",
+      "aria-label": t`Distance to the nearest example along the way`,
     });
     this.profilePlace = element("div", { className: "profile" }, this.profile);
     this.words = note("");
     this.map = new SmallMap(app, ON_MAP);
     host.append(this.bar, this.wallPlace, player, this.profilePlace, this.words, this.map.element);
     const shareOf = (/** @type {number} */ i) => i / (STEPS - 1);
-    this.wall = new Wall(this.wallPlace, "Designs along the way; arrow keys go from one to the next", {
+    this.wall = new Wall(this.wallPlace, t`Designs along the way; arrow keys go from one to the next`, {
       follow: (i) => app.follow(this._point(shareOf(i))),
       leave: () => app.follow(app.state.z),
       choose: (i) => this._along(shareOf(i)),
@@ -137,7 +138,7 @@ export class MorphView extends View {
   _playOrPause() {
     if (this.player.isPlaying) return this._along(this.player.share);
     this.player.play(this.app.state.morph.share);
-    this.play.textContent = "Pause";
+    this.play.textContent = t`Pause`;
   }
 
   /** @param {number} share that is played past */
@@ -204,21 +205,21 @@ export class MorphView extends View {
     const key = [this._waysOf, morph.way].join("|");
     if (key === this._barOf) return;
     this._barOf = key;
-    const names = pins.map((_, i) => /** @type {[number, string]} */ ([i, `pin ${i + 1}`]));
+    const names = pins.map((_, i) => /** @type {[number, string]} */ ([i, t`pin ${i + 1}`]));
     const change = (/** @type {Partial<typeof morph>} */ changes) =>
       app.set({ morph: { ...app.state.morph, ...changes } });
     const controls = () => Array.from(this.bar.querySelectorAll("select, button"));
     const focused = controls().indexOf(document.activeElement);
     this.bar.replaceChildren(
-      choice("From", names, a, (value) => change({ a: Number(value), b: Number(value) === b ? a : b })),
-      choice("to", names, b, (value) => change({ b: Number(value), a: Number(value) === a ? b : a })),
-      segments("Way", WAYS, morph.way, (way) => change({ way: /** @type {WayName} */ (way) })),
+      choice(t`From`, names, a, (value) => change({ a: Number(value), b: Number(value) === b ? a : b })),
+      choice(t`to`, names, b, (value) => change({ b: Number(value), a: Number(value) === a ? b : a })),
+      segments(t`Way`, WAYS, morph.way, (way) => change({ way: /** @type {WayName} */ (way) })),
     );
     const again = /** @type {HTMLElement | undefined} */ (controls()[focused]);
     again?.focus();
     const farthest = (/** @type {WayName} */ name) => shown(Math.max(...this.distances[name]), 0.01);
-    const straight = `${farthest("straight")} on the straight way`;
-    this.words.textContent = `Farthest from any example: ${straight}, ${farthest("data")} along the data.`;
+    const [straight, data] = [farthest("straight"), farthest("data")];
+    this.words.textContent = t`Farthest from any example: ${straight} on the straight way, ${data} along the data.`;
   }
 
   /** @param {number} share */
@@ -231,7 +232,7 @@ export class MorphView extends View {
   /** @param {number} share */
   _along(share) {
     this.player.pause();
-    this.play.textContent = "Play";
+    this.play.textContent = t`Play`;
     this.app.set({ z: this._point(share), morph: { ...this.app.state.morph, share } });
   }
 
@@ -299,8 +300,8 @@ export class MorphView extends View {
  * @param {number} most the distance at the upper edge
  */
 function drawFrame(context, box, limit, most) {
-  const { soft, line, fog } = Theme.colours;
-  context.fillStyle = fog;
+  const { soft, line } = Theme.colours;
+  context.fillStyle = Theme.colours.fog;
   context.globalAlpha = 0.6;
   context.fillRect(box.x, box.y, box.w, box.h * (1 - limit / most));
   context.globalAlpha = 1;
@@ -308,8 +309,9 @@ function drawFrame(context, box, limit, most) {
   context.fillStyle = soft;
   context.textBaseline = "top";
   context.textAlign = "left";
-  const words = "Distance to the nearest example";
-  context.fillText(box.w < 420 ? words : `${words}; fog: farther than is usual among the data`, box.x, 0);
+  const words = t`Distance to the nearest example`;
+  const fog = t`fog: farther than is usual among the data`;
+  context.fillText(box.w < 420 ? words : `${words}; ${fog}`, box.x, 0);
   context.strokeStyle = line;
   context.strokeRect(box.x + 0.5, box.y + 0.5, box.w - 1, box.h - 1);
   context.textAlign = "right";

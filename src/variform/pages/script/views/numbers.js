@@ -2,6 +2,7 @@
 
 import { element, note, scrolled, text } from "../elements.js";
 import { MINUS, shown } from "../text.js";
+import { say, t } from "../words.js";
 import { View } from "./view.js";
 
 const HOW_TO_READ =
@@ -17,38 +18,37 @@ export class NumbersView extends View {
     const { numbers, latents } = this.app.contents;
     const { active, notes } = numbers;
     let { facts } = numbers;
-    const of = `${active.count} of ${active.of} units are active`;
     const { error } = this.app.decoder;
-    const levels = `within ${shown(255 * error)} of 255 parts of the range`;
-    if (error !== undefined) facts = [...facts, ["Decoder of this page, beside Python's", levels]];
-    const run = facts.map(([name, value]) => element("div", {}, text("dt", name), text("dd", value)));
+    const levels = t`within ${shown(255 * error)} of 255 parts of the range`;
+    if (error !== undefined) facts = [...facts, [t`Decoder of this page, beside Python's`, levels]];
+    const run = facts.map(([name, value]) => element("div", {}, text("dt", say(name)), text("dd", say(value))));
     const table = element(
       "div",
       {},
-      text("h2", "Held-out numbers"),
-      scrolled("Held-out numbers", this._table()),
-      note(HOW_TO_READ),
+      text("h2", t`Held-out numbers`),
+      scrolled(t`Held-out numbers`, this._table()),
+      note(say(HOW_TO_READ)),
     );
     const others = element(
       "div",
       {},
-      text("h2", latents.unit ? "KL per latent dimension" : "Variance of each posterior mean"),
+      text("h2", latents.unit ? t`KL per latent dimension` : t`Variance of each posterior mean`),
       this._bars(),
-      note(`${of}: their posterior mean varies by more than 0.01.`),
-      text("h2", "The run"),
+      note(t`${active.count} of ${active.of} units are active: their posterior mean varies by more than 0.01.`),
+      text("h2", t`The run`),
       element("dl", { className: "facts" }, ...run),
     );
     host.append(table, others);
     if (!notes.length) return;
-    const items = notes.map((words) => text("li", words));
-    others.append(text("h2", "To be known"), element("ul", { className: "notes" }, ...items));
+    const items = notes.map((words) => text("li", say(words)));
+    others.append(text("h2", t`To be known`), element("ul", { className: "notes" }, ...items));
   }
 
   _table() {
     const { header, rows } = this.app.contents.numbers;
-    const heads = header.map((words, i) => text("th", words, { scope: "col", className: i ? "number" : "" }));
+    const heads = header.map((words, i) => text("th", say(words), { scope: "col", className: i ? "number" : "" }));
     const lines = rows.map(([name, ...cells]) =>
-      element("tr", {}, text("th", name, { scope: "row" }), ...cells.map(cellOf)),
+      element("tr", {}, text("th", say(name), { scope: "row" }), ...cells.map(cellOf)),
     );
     const head = element("thead", {}, element("tr", {}, ...heads));
     return element("table", { className: "numbers" }, head, element("tbody", {}, ...lines));
@@ -64,7 +64,9 @@ export class NumbersView extends View {
       const error = errors?.[k] ? ` ± ${shown(errors[k], errors[k])}` : "";
       const value = shown(measure[k], errors?.[k] || 0.001);
       const track = element("span", { className: "track" }, bar);
-      list.append(element("li", {}, text("b", `z${k + 1}`), track, text("span", `${value}${error} ${unit}`, NUMBER)));
+      list.append(
+        element("li", {}, text("b", `z${k + 1}`), track, text("span", `${value}${error} ${say(unit)}`, NUMBER)),
+      );
     }
     return list;
   }
@@ -73,5 +75,5 @@ export class NumbersView extends View {
 /** @param {string} words a number, or why there is none */
 function cellOf(words) {
   const isNumber = /^[-+\u2212]?\.?\d/.test(words);
-  return text("td", words.replace(/^-/, MINUS), { className: isNumber ? "number" : "" });
+  return text("td", say(words).replace(/^-/, MINUS), { className: isNumber ? "number" : "" });
 }

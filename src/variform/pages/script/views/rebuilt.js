@@ -10,6 +10,7 @@ import { element, note } from "../elements.js";
 import { shown } from "../text.js";
 import { Theme } from "../theme.js";
 import { pinning, Rows, Wall } from "../walls.js";
+import { say, t } from "../words.js";
 import { View } from "./view.js";
 
 const HOW = {
@@ -18,8 +19,11 @@ const HOW = {
   outline: "The row and, in blue, what the model makes of it.",
   image: "Above each the row, below what the model makes of its posterior mean.",
 };
-const UNIT_OF = { one: "", none: " in the data's own units" };
-const LABEL = "Reconstructions, the worst first; arrow keys go from one to the next";
+const MEASURE = {
+  one: "Below each its name and the root mean squared error.",
+  none: "Below each its name and the root mean squared error in the data's own units.",
+};
+const LABEL = t`Reconstructions, the worst first; arrow keys go from one to the next`;
 const WORDS = 20; // the height of what is written below each
 
 export class RebuiltView extends View {
@@ -34,11 +38,11 @@ export class RebuiltView extends View {
     this.which = [...rows.worst, ...rows.others];
     this.points = this.which.map((i) => cloud.point(i));
     this.told = rows.contexts ? floatsOf(rows.contexts) : null;
-    const order = `The ${rows.worst.length} worst of the ${rows.judged} rows first`;
     this.error = app.world.columns.find(({ role }) => role === "error");
-    const measure = `Below each its name and the root mean squared error${UNIT_OF[this.error.unit ? "one" : "none"]}.`;
-    const some = `${order}, then ${rows.others.length} from everywhere`;
-    host.append(note([`${some}.`, HOW[designs.kind], designs.kind === "table" ? "" : measure].join(" ")));
+    const [worst, others] = [rows.worst, rows.others].map(({ length }) => length);
+    const some = t`The ${worst} worst of the ${say(rows.judged)} rows first, then ${others} from everywhere.`;
+    const measure = MEASURE[this.error.unit ? "one" : "none"];
+    host.append(note([some, say(HOW[designs.kind]), designs.kind === "table" ? "" : say(measure)].join(" ")));
     this.place = element("div", { className: "wall-place" });
     host.append(this.place);
     const on = pinning(app, (i) => this.points[i]);
@@ -82,7 +86,7 @@ export class RebuiltView extends View {
       real: designs.part(examples.values, row),
       facts: [texts[i]],
     }));
-    this.table.show(items, [this.error.unit ? "error" : "error, own units"]);
+    this.table.show(items, [this.error.unit ? t`error` : t`error, own units`]);
   }
 
   /**

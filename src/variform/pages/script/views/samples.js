@@ -9,9 +9,10 @@ import { floatsOf } from "../bytes.js";
 import { button, choice, element, note } from "../elements.js";
 import { normals } from "../random.js";
 import { pinning, Rows, Wall } from "../walls.js";
+import { say, t } from "../words.js";
 import { View } from "./view.js";
 
-const LABEL = "Samples; arrow keys go from one to the next, Enter pins one";
+const LABEL = t`Samples; arrow keys go from one to the next, Enter pins one`;
 
 export class SamplesView extends View {
   static key = "samples";
@@ -44,17 +45,19 @@ export class SamplesView extends View {
     const { draw } = app.state;
     const bar = element("div", { className: "bar" });
     if (laws.length > 1) {
-      const names = laws.map(({ name }, k) => /** @type {[number, string]} */ ([k, name]));
-      bar.append(choice("Draw z from", names, draw.law, (value) => app.set({ draw: { law: Number(value), seed: 1 } })));
-    } else bar.append(note(`z is drawn from ${laws[0].name}, then decoded.`));
+      const names = laws.map(({ name }, k) => /** @type {[number, string]} */ ([k, say(name)]));
+      bar.append(
+        choice(t`Draw z from`, names, draw.law, (value) => app.set({ draw: { law: Number(value), seed: 1 } })),
+      );
+    } else bar.append(note(t`z is drawn from ${say(laws[0].name)}, then decoded.`));
     const again = () => {
       const { law, seed } = app.state.draw;
       app.set({ draw: { law, seed: seed + 1 } });
     };
-    bar.append(button("Draw again", again));
+    bar.append(button(t`Draw again`, again));
     this.place = element("div", { className: "wall-place" });
-    host.append(bar, this.place, note("The means of p(x|z); its noise is left out."));
-    if (laws.length === 1) host.append(note("A sampler fitted with variform sampler stands here beside the prior."));
+    host.append(bar, this.place, note(t`The means of p(x|z); its noise is left out.`));
+    if (laws.length === 1) host.append(note(t`A sampler fitted with variform sampler stands here beside the prior.`));
     const on = pinning(app, (i) => this.points[i]);
     if (app.world.designs.kind === "table") this.table = new Rows(this.place, app.world.designs, on);
     else this.wall = new Wall(this.place, LABEL, on);

@@ -9,12 +9,13 @@ import { fitted, prepare } from "../canvas.js";
 import { button, element, note, text } from "../elements.js";
 import { SmallMap } from "../small_map.js";
 import { shown } from "../text.js";
+import { say, t } from "../words.js";
 import { View } from "./view.js";
 
 const AT_ONCE = 6; // latents on a page
 const STRIP = 9; // designs in a strip
 const WITH_MAP = 3; // latents that leave room for a map below them
-const ON_MAP = "The point on the map of the latent space; a click pins another one";
+const ON_MAP = t`The point on the map of the latent space; a click pins another one`;
 
 export class SlidersView extends View {
   static key = "sliders";
@@ -37,12 +38,12 @@ export class SlidersView extends View {
   mount(host) {
     const { app } = this;
     const { latents } = app.contents;
-    const what = `Most informative first, by ${latents.what}.`;
+    const what = t`Most informative first, by ${say(latents.what)}.`;
     const bar = element("div", { className: "bar" });
-    bar.append(note(`${what} Each strip moves one latent and leaves the others where they are.`));
+    bar.append(note(`${what} ${t`Each strip moves one latent and leaves the others where they are.`}`));
     if (latents.dim > AT_ONCE) bar.append(this._pager(Math.ceil(latents.dim / AT_ONCE)));
     this.list = element("div", { className: "sliders" });
-    const zero = button("All to 0", () => app.set({ z: new Float32Array(latents.dim) }));
+    const zero = button(t`All to 0`, () => app.set({ z: new Float32Array(latents.dim) }));
     host.append(bar, this.list, element("div", { className: "bar" }, zero));
     this.map = latents.dim <= WITH_MAP ? new SmallMap(app, ON_MAP) : null;
     if (this.map) host.append(this.map.element);
@@ -88,8 +89,8 @@ export class SlidersView extends View {
       this._showRows();
       app.set({});
     };
-    const before = button("‹", turn(-1), { "aria-label": "Previous latents" });
-    const after = button("›", turn(1), { "aria-label": "Next latents" });
+    const before = button("‹", turn(-1), { "aria-label": t`Previous latents` });
+    const after = button("›", turn(1), { "aria-label": t`Next latents` });
     this.pages = element("span", { className: "pages" });
     return element("div", { className: "pager" }, before, this.pages, after);
   }
@@ -97,7 +98,7 @@ export class SlidersView extends View {
   _showRows() {
     const { order, dim } = this.app.contents.latents;
     const first = this.app.state.page * AT_ONCE;
-    if (this.pages) this.pages.textContent = `${first + 1}–${Math.min(dim, first + AT_ONCE)} of ${dim}`;
+    if (this.pages) this.pages.textContent = t`${first + 1}–${Math.min(dim, first + AT_ONCE)} of ${dim}`;
     this.rows = order.slice(first, first + AT_ONCE).map((k) => this._row(k));
     this.list.replaceChildren(...this.rows.map((row) => row.element));
     this._stripsOf = null;
@@ -112,7 +113,7 @@ export class SlidersView extends View {
       min: low,
       max: high,
       step: (high - low) / 400,
-      "aria-label": `z${k + 1}, ${what} ${shown(measure[k])} ${unit}`,
+      "aria-label": `z${k + 1}, ${say(what)} ${shown(measure[k])} ${say(unit)}`,
       oninput: () => this._move(k, Number(input.value)),
     });
     const strip = this._strip(k, low, high);
@@ -120,7 +121,7 @@ export class SlidersView extends View {
     const value = element("output");
     const told = shown(measure[k], 0.01);
     const name = element("div", { className: "name" }, text("b", `z${k + 1}`));
-    name.append(text("small", unit ? `${told} ${unit}` : `var ${told}`));
+    name.append(text("small", unit ? `${told} ${say(unit)}` : t`var ${told}`));
     const middle = element("div", {}, frame, input);
     return {
       k,

@@ -13,12 +13,13 @@ import { LatentMap } from "../latent_map.js";
 import { keyOfMarks } from "../marks.js";
 import { INVALID, STATES } from "../study.js";
 import { SortedTable } from "../table.js";
-import { shown, stepOf } from "../text.js";
+import { rowName, shown, stepOf } from "../text.js";
 import { Theme } from "../theme.js";
+import { say, t } from "../words.js";
 import { View } from "./view.js";
 
 const AT_ONCE = 20; // rows of the table
-const ON_MAP = "The evaluated designs on the map of the latent space; a click pins a point";
+const ON_MAP = t`The evaluated designs on the map of the latent space; a click pins a point`;
 const REACH = 14; // pixels from a mark within which a click means it
 
 export class StudyView extends View {
@@ -57,15 +58,15 @@ export class StudyView extends View {
     host.append(
       text("p", this._asked(), { className: "asked" }),
       this.charts,
-      text("h2", "Evaluated designs, the best first"),
+      text("h2", t`Evaluated designs, the best first`),
       table,
       this.more,
       this.said,
       compared,
     );
     if (!app.contents.collapsed) this._buildMap(host);
-    for (const words of [validity.note, ...notes]) host.append(note(words));
-    this.table = new SortedTable(table, "Evaluated designs", this._heads(), (sort) => app.set({ sort }));
+    for (const words of [validity.note, ...notes]) host.append(note(say(words)));
+    this.table = new SortedTable(table, t`Evaluated designs`, this._heads(), (sort) => app.set({ sort }));
     this.compared = new Compared(app, compared);
   }
 
@@ -73,7 +74,7 @@ export class StudyView extends View {
   _buildMap(host) {
     const { app } = this;
     const place = element("div", { className: "map-place small" });
-    host.append(text("h2", "On the map"), keyOfMarks(this.study), place);
+    host.append(text("h2", t`On the map`), keyOfMarks(this.study), place);
     this.map = new LatentMap(place, app.world, app.hand);
     this.map.moving.setAttribute("role", "img");
     this.map.moving.setAttribute("aria-label", ON_MAP);
@@ -111,22 +112,23 @@ export class StudyView extends View {
 
   _asked() {
     const { name, objectives, constraints, designs } = this.study.contents;
-    const goals = objectives.map(({ name: response, unit, goal }) => `${goal} ${titled(response, unit)}`);
-    const limits = constraints.length ? ` where ${constraints.join("; ")}` : "";
-    const count = `${designs.total.toLocaleString("en")} evaluations`;
-    return `${name}: ${goals.join(", ")}${limits}. ${count}.`;
+    const goals = objectives.map(({ name: response, unit, goal }) => `${say(goal)} ${titled(response, unit)}`);
+    const asked = goals.join(", ");
+    const count = t`${designs.total.toLocaleString("en")} evaluations.`;
+    if (!constraints.length) return `${name}: ${asked}. ${count}`;
+    return `${t`${name}: ${asked} where ${constraints.join("; ")}.`} ${count}`;
   }
 
   // --- the best so far
 
   _captionOfBest() {
-    return "Best so far: median over seeds, and quartiles";
+    return t`Best so far: median over seeds, and quartiles`;
   }
 
   _bestInWords() {
     const { label } = this.study.contents;
     const ends = this.study.searches.map(({ name, median }) => `${name} ${shown(median.at(-1))}`);
-    return `The best ${label} so far of each space. At the end: ${ends.join(", ")}.`;
+    return `${t`The best ${say(label)} so far of each space.`} ${t`At the end: ${ends.join(", ")}.`}`;
   }
 
   _drawBest() {
@@ -137,8 +139,8 @@ export class StudyView extends View {
     const chart = this._chart(this.best, {
       x: [0, longest],
       y: rangeOf([...values, known ?? Number.NaN]),
-      across: "evaluations",
-      up: label,
+      across: t`evaluations`,
+      up: say(label),
     });
     searches.forEach(({ low, median, high }, i) => {
       const { colour, dashes } = strokeOf(i);
@@ -160,7 +162,7 @@ export class StudyView extends View {
         [5, 4],
         1.2,
       );
-      chart.words("best known design", [longest, known], soft);
+      chart.words(t`best known design`, [longest, known], soft);
     }
     const items = searches.map(({ name, seeds, median }, i) => this._keyOf(name, seeds, median, i));
     this.legend.replaceChildren(...items);
@@ -177,8 +179,8 @@ export class StudyView extends View {
     const { colour, dashes } = strokeOf(i);
     line.style.borderTop = `3px ${dashes.length ? "dashed" : "solid"} ${colour}`;
     const last = median.at(-1);
-    const reached = Number.isFinite(last) ? shown(last) : "none feasible in half of the seeds";
-    const of = seeds === 1 ? "1 seed" : `${seeds} seeds`;
+    const reached = Number.isFinite(last) ? shown(last) : t`none feasible in half of the seeds`;
+    const of = seeds === 1 ? t`1 seed` : t`${seeds} seeds`;
     return element("span", { className: "key" }, line, text("span", `${name}: ${reached} (${of})`));
   }
 
@@ -198,7 +200,7 @@ export class StudyView extends View {
     this.front = element("canvas", { role: "img", "aria-label": this._frontInWords() });
     this.front.addEventListener("click", (event) => this._pick(event));
     this.frontKey = element("div", { className: "legend" });
-    const caption = text("figcaption", "Pareto front: feasible designs that no other one dominates");
+    const caption = text("figcaption", t`Pareto front: feasible designs that no other one dominates`);
     const made = element("figure", {}, caption, this.front, this.frontKey);
     if (objectives.length > 2) made.append(this._choices());
     return made;
@@ -213,13 +215,13 @@ export class StudyView extends View {
       this.refresh();
     };
     const bar = element("div", { className: "bar" });
-    bar.append(choice("across", names, 0, change(0)), choice("up", names, 1, change(1)));
+    bar.append(choice(t`across`, names, 0, change(0)), choice(t`up`, names, 1, change(1)));
     return bar;
   }
 
   _frontInWords() {
     const { front, knownFront } = this.study.contents;
-    return `${front.length} evaluated designs on the Pareto front, beside ${knownFront.length} known ones.`;
+    return t`${front.length} evaluated designs on the Pareto front, beside ${knownFront.length} known ones.`;
   }
 
   /** @param {number} i */
@@ -267,7 +269,7 @@ export class StudyView extends View {
       [5, 4],
       1.2,
     );
-    chart.words("reference", reference, soft);
+    chart.words(t`reference`, reference, soft);
     this._stairs(chart, known, missing, [3, 3]);
     for (const point of known) chart.dot(point, missing, 3);
     chart.within(() => {
@@ -319,7 +321,7 @@ export class StudyView extends View {
   /** @param {string} shade of known designs */
   _showFrontKey(shade) {
     const items = this.study.searches.map(({ name }, i) => keyWith(strokeOf(i).colour, name));
-    this.frontKey.replaceChildren(...items, keyWith(shade, "known designs"));
+    this.frontKey.replaceChildren(...items, keyWith(shade, t`known designs`));
   }
 
   /** @param {MouseEvent} event */
@@ -359,25 +361,25 @@ export class StudyView extends View {
       order: (/** @type {number} */ i) => values[i],
     });
     return [
-      { key: "compare", name: "compare", cell: (/** @type {number} */ i) => compareTick(app, key(i), study.ids[i]) },
-      { key: "rank", name: "design", cell: goTo, order: (/** @type {number} */ i) => designs.rank[i] },
+      { key: "compare", name: t`compare`, cell: (/** @type {number} */ i) => compareTick(app, key(i), study.ids[i]) },
+      { key: "rank", name: t`design`, cell: goTo, order: (/** @type {number} */ i) => designs.rank[i] },
       ...responses,
-      { key: "state", name: "state", cell: state, order: (/** @type {number} */ i) => designs.state[i] },
+      { key: "state", name: t`state`, cell: state, order: (/** @type {number} */ i) => designs.state[i] },
       {
         key: "nearest",
-        name: "nearest known",
-        cell: (/** @type {number} */ i) => designs.nearest[i],
+        name: t`nearest known`,
+        cell: (/** @type {number} */ i) => rowName(designs.nearest[i]),
         order: (/** @type {number} */ i) => designs.nearest[i],
       },
-      { key: "distance", name: "distance from it", ...number(study.distance) },
-      { key: "novelty", name: "novelty", ...number(study.novelty) },
+      { key: "distance", name: t`distance from it`, ...number(study.distance) },
+      { key: "novelty", name: t`novelty`, ...number(study.novelty) },
     ];
   }
 
   /** @param {number} i */
   _state(i) {
     const { state, reasons } = this.study.contents.designs;
-    return text("span", STATES[state[i]], { className: `state-${STATES[state[i]]}`, title: reasons[i] });
+    return text("span", say(STATES[state[i]]), { className: `state-${STATES[state[i]]}`, title: reasons[i] });
   }
 
   _showTable() {
@@ -387,13 +389,13 @@ export class StudyView extends View {
     this.table.show(ranked, this.app.state.sort, this.most);
     this.more.replaceChildren();
     const there = Math.min(this.most, count);
-    this.more.append(text("span", `${there} of ${count.toLocaleString("en")}`, { className: "pages" }));
+    this.more.append(text("span", t`${there} of ${count.toLocaleString("en")}`, { className: "pages" }));
     if (there < count) {
       const show = () => {
         this.most += 5 * AT_ONCE;
         this.refresh();
       };
-      this.more.append(button("Show more", show));
+      this.more.append(button(t`Show more`, show));
     }
   }
 
@@ -402,7 +404,7 @@ export class StudyView extends View {
     const { app, study } = this;
     if (study.hasPlace(i)) app.goTo(study.cloud.point(i));
     const reason = study.contents.designs.reasons[i];
-    const why = reason ? ` It is invalid: ${reason}.` : "";
+    const why = reason ? ` ${t`It is invalid: ${reason}.`}` : "";
     this.said.textContent = `${study.ids[i]}: ${study.placeOf(i)}${why}`;
   }
 }

@@ -14,6 +14,7 @@ import { INVALID } from "../study.js";
 import { SortedTable } from "../table.js";
 import { distanceFrom, missOf, spreadOf } from "../target.js";
 import { shown, stepOf } from "../text.js";
+import { say, t } from "../words.js";
 import { View } from "./view.js";
 
 const AT_ONCE = 20; // rows of the table
@@ -49,12 +50,12 @@ export class TargetView extends View {
 
   /** @param {HTMLElement} host */
   mount(host) {
-    this.box = element("div", { className: "target", role: "group", "aria-label": "What is asked for" });
+    this.box = element("div", { className: "target", role: "group", "aria-label": t`What is asked for` });
     this.more = element("div", { className: "bar" });
     this.said = element("p", { className: "asked", role: "status" });
     this.place = element("div");
     const compared = element("div");
-    host.append(this.box, this.more, this.said, this.place, note(MEASURE), compared);
+    host.append(this.box, this.more, this.said, this.place, note(say(MEASURE)), compared);
     this.compared = new Compared(this.app, compared);
   }
 
@@ -103,7 +104,7 @@ export class TargetView extends View {
       if (name) this._set([...this.app.state.target, { name, low: null, high: null }]);
       this.box.lastElementChild?.querySelector("input").focus();
     };
-    this.more.replaceChildren(choice("Ask for", [["", "…"], ...options], "", add));
+    this.more.replaceChildren(choice(t`Ask for`, [["", "…"], ...options], "", add));
   }
 
   /** @param {Limit[]} target */
@@ -121,11 +122,11 @@ export class TargetView extends View {
     const step = stepOf(numbers);
     const away = button("×", () => this._set(this.app.state.target.filter((one) => one.name !== name)), {
       className: "out",
-      "aria-label": `Leave ${name} out`,
+      "aria-label": t`Leave ${name} out`,
     });
     const ends = [
-      this._input(range, "low", `from ${shown(least, step)}`),
-      this._input(range, "high", `to ${shown(most, step)}`),
+      this._input(range, "low", t`from ${shown(least, step)}`),
+      this._input(range, "high", t`to ${shown(most, step)}`),
     ];
     const title = element("span", {}, text("b", name), unit ? text("small", ` ${unit}`) : null);
     return element("div", { className: "range-of" }, title, ...ends, away);
@@ -137,7 +138,7 @@ export class TargetView extends View {
    * @param {string} placeholder
    */
   _input({ name, ...ends }, end, placeholder) {
-    const label = `${name}, ${end === "low" ? "at least" : "at most"}`;
+    const label = end === "low" ? t`${name}, at least` : t`${name}, at most`;
     const value = ends[end] ?? "";
     const input = element("input", { type: "number", step: "any", placeholder, value, "aria-label": label });
     const change = () => {
@@ -159,10 +160,10 @@ export class TargetView extends View {
     /** @type {Wanted[]} */
     const wanted = ranges.map((range) => ({ range, spread: spreadOf(this._find(range.name).numbers) }));
     const found = this._found(wanted);
-    this.said.textContent = asked.length ? this._inWords(asked, found) : HINT;
+    this.said.textContent = asked.length ? this._inWords(asked, found) : say(HINT);
     const heads = this._heads(wanted, found);
     if (!asked.length) heads.pop(); // nothing is missed
-    const table = new SortedTable(this.place, "Designs, the nearest first", heads, () => {});
+    const table = new SortedTable(this.place, t`Designs, the nearest first`, heads, () => {});
     table.show([...found.keys()], "", AT_ONCE);
   }
 
@@ -211,14 +212,16 @@ export class TargetView extends View {
     const met = found.filter(({ miss }) => miss === 0);
     const known = met.filter(({ key }) => key.startsWith("r:")).length;
     const evaluated = met.length - known;
-    if (!found.length) return `Asked for: ${asked}. No design on this page has a value of each.`;
+    const wanted = t`Asked for: ${asked}.`;
+    if (!found.length) return `${wanted} ${t`No design on this page has a value of each.`}`;
     if (!met.length) {
       const nearest = shown(found[0].miss, 0.01);
-      const miss = `the nearest design misses by ${nearest} standard deviations`;
-      return `Asked for: ${asked}. Nothing meets all of it: ${miss}.`;
+      const miss = t`Nothing meets all of it: the nearest design misses by ${nearest} standard deviations.`;
+      return `${wanted} ${miss}`;
     }
-    const others = this.app.world.study ? ` and ${evaluated.toLocaleString("en")} evaluated` : "";
-    return `Asked for: ${asked}. ${known.toLocaleString("en")} known${others} designs meet all of it.`;
+    const [old, young] = [known, evaluated].map((count) => count.toLocaleString("en"));
+    if (!this.app.world.study) return `${wanted} ${t`${old} known designs meet all of it.`}`;
+    return `${wanted} ${t`${old} known and ${young} evaluated designs meet all of it.`}`;
   }
 
   /**
@@ -236,22 +239,22 @@ export class TargetView extends View {
         const isMissed = missOf(value, one) > 0;
         return text("span", shown(value, step), {
           className: isMissed ? "missed" : "",
-          title: isMissed ? "missed" : "",
+          title: isMissed ? t`missed` : "",
         });
       };
       return { key: `value-${k}`, name, unit, isNumber: true, cell };
     });
     const goTo = (/** @type {number} */ i) => {
       const { name, z } = items(i);
-      return button(name, () => app.goTo(z), { title: "Go to its point" });
+      return button(name, () => app.goTo(z), { title: t`Go to its point` });
     };
-    const miss = (/** @type {number} */ i) => (found[i].miss ? shown(found[i].miss, 0.01) : "met");
+    const miss = (/** @type {number} */ i) => (found[i].miss ? shown(found[i].miss, 0.01) : t`met`);
     return [
-      { key: "compare", name: "compare", cell: (/** @type {number} */ i) => this._tick(items(i)) },
-      { key: "name", name: "design", cell: goTo },
+      { key: "compare", name: t`compare`, cell: (/** @type {number} */ i) => this._tick(items(i)) },
+      { key: "name", name: t`design`, cell: goTo },
       { key: "about", name: "", cell: (/** @type {number} */ i) => items(i).about },
       ...values,
-      { key: "miss", name: "miss", isNumber: true, cell: miss },
+      { key: "miss", name: t`miss`, isNumber: true, cell: miss },
     ];
   }
 
@@ -282,7 +285,7 @@ const titled = (name, unit) => (unit ? `${name} [${unit}]` : name);
  */
 function wordsOf({ name, low, high }, { unit }) {
   const after = unit ? ` ${unit}` : "";
-  if (low === null) return `${name} at most ${shown(high)}${after}`;
-  if (high === null) return `${name} at least ${shown(low)}${after}`;
-  return `${name} from ${shown(low)} to ${shown(high)}${after}`;
+  if (low === null) return t`${name} at most ${shown(high)}${after}`;
+  if (high === null) return t`${name} at least ${shown(low)}${after}`;
+  return t`${name} from ${shown(low)} to ${shown(high)}${after}`;
 }
