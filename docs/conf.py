@@ -22,6 +22,7 @@ extensions = [
     "site_languages",
     "site_sources",
     "site_text",
+    "site_versions",
 ]
 IN_ENGLISH = [
     "README.md",
@@ -49,7 +50,7 @@ html_theme_options = {
     "navbar_end": ["theme-switcher"],
     "header_links_before_dropdown": 6,
     "footer_start": ["copyright"],
-    "footer_end": [],
+    "footer_end": ["version-link"],
 }
 templates_path = ["templates"]
 # The few pages of a translation stand at the top.

@@ -1,5 +1,6 @@
 """The site that `make docs` builds: whole and readable from its folder, without a server or a network."""
 
+import importlib
 import importlib.util
 import os
 import re
@@ -179,6 +180,42 @@ def test_the_lecture_leads_to_the_lines_of_its_formulas(site):
         (line,) = [number for number, line in enumerate(lines, 1) if re.search(marks, line)]
         assert f"../source/{path}.html#line-{line}" in links
     assert len(tags) > 12
+
+
+@pytest.mark.long
+def test_every_page_leads_to_the_versions_and_a_published_version_to_the_others(site, tmp_path):
+    for page in ("docs/index", "docs/reference/objectives", "ko/index"):
+        there = (site / f"{page}.html").parent
+        targets = {(there / link).resolve() for link in Page(site / f"{page}.html").links}
+        assert (site / "versions.html").resolve() in targets
+    assert "index.html" in Page(site / "versions.html").links
+    publish = script("site_versions").publish
+    part = tmp_path / "part"  # of the site: the whole has thousands of files
+    part.mkdir()
+    for name in ("versions.html", "index.html"):
+        (part / name).write_text((site / name).read_text(encoding="utf-8"), encoding="utf-8")
+    for version in ("0.9.0", "0.10.0", "0.9.1", "0.9.0"):
+        publish(part, tmp_path / "all", version)
+    folders = ["0.10.0", "0.9.1", "0.9.0"]
+    for version in folders:
+        links = Page(tmp_path / "all" / version / "versions.html").links
+        assert [link for link in links if link.startswith("../0")] == [
+            f"../{name}/index.html" for name in folders
+        ]
+    root = tmp_path / "all" / "index.html"
+    assert Page(root).links == [f"{name}/index.html" for name in folders]
+    assert "url=0.10.0/index.html" in root.read_text(encoding="utf-8")
+    with pytest.raises(FileNotFoundError, match="make docs"):
+        publish(tmp_path, tmp_path / "all", "1.0.0")
+
+
+def script(name: str):
+    """A module of tools/."""
+    sys.path.insert(0, str(ROOT / "tools"))
+    try:
+        return importlib.import_module(name)
+    finally:
+        sys.path.pop(0)
 
 
 def on_pages(*names: str) -> str:
