@@ -20,6 +20,7 @@ extensions = [
     "sphinx.ext.autosummary",
     "sphinx_copybutton",
     "site_languages",
+    "site_notebooks",
     "site_sources",
     "site_text",
     "site_versions",
@@ -60,7 +61,11 @@ html_css_files = ["katex.min.css", "languages.css"]
 html_math_renderer = "katex"
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 4
-nb_execution_mode = "off"
+nb_execution_mode = "cache"
+nb_execution_in_temp = True
+nb_execution_raise_on_error = True
+nb_execution_timeout = 300  # seconds a cell
+nb_merge_streams = True
 default_role = "literal"
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"

@@ -3,7 +3,9 @@
 import base64
 import html.parser
 import io
+import re
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -270,3 +272,68 @@ def test_without_the_extra_the_widget_names_it(monkeypatch):
         ValueError, match=r"a selection in Python needs .* extra notebook; anywidget"
     ):
         Page("<!doctype html>").widget()
+
+
+# --- the notebooks of the documentation -------------------------------------------------------------------------------
+
+# What the text of each says of its numbers, asked in a last cell.
+CLAIMS = {
+    "lecture": """
+assert abs(elbo[0] - 64 * np.log(0.5)) < 5  # an untrained model tosses coins
+assert gain[1000].mean() > gain[10].mean() > 0.1
+active = {name: one.evaluation["active_units"]["count"] for name, one in runs.items()}
+assert active["gaussian-identity"] == 0 and active["gaussian-shared"] == 10
+assert nll[0] > nll[1] + 10 > nll[2] + 14 and abs(nll[2] - nll[3]) < 4
+assert (np.array(nll) < np.array(pca) - 10).all()""",
+    "first-images": """
+assert run.report.is_file() and run.evaluation["active_units"]["count"] == 10
+error = run.evaluation["reconstruction_error"]["mean"]
+assert error < run.evaluation["baselines"]["pca"]["reconstruction_error"]["mean"]
+fixed = ~np.isnan(part)
+assert (completed.draws[:, 0][fixed] == whole[fixed]).all()
+assert disc_score < scores.min() - 1000""",
+    "first-table": """
+assert rms["regressions"] < rms["the VAE"] < 0.8 * rms["the mean"]
+assert 0.87 < held.mean() < 0.98
+assert run.evaluation["nll"]["mean"] < run.evaluation["baselines"]["trivial"]["nll"]["mean"]""",
+    "first-shapes": """
+assert run.evaluation["active_units"]["count"] == 3
+assert run.evaluation["nll"]["mean"] < run.evaluation["baselines"]["pca"]["nll"]["mean"] - 40
+assert min(r2.values()) > 0.95 and 0.005 < error < 0.008
+assert written.path.is_file() and len(set(run.data().schema.scale)) == 1""",
+    "disentanglement": """
+used = {name: np.mean([table[name, seed]["used"] for seed in range(3)]) for name in objectives}
+elbo = {name: np.mean([table[name, seed]["elbo"] for seed in range(3)]) for name in objectives}
+assert used["beta-TC"] < used["ELBO"] - 0.5 and elbo["beta-TC"] > elbo["ELBO"] - 1
+mig = {name: [table[name, seed]["mig"] for seed in range(3)] for name in objectives}
+assert max(map(max, mig.values())) < 0.5 and min(mig["beta-TC"]) < max(mig["ELBO"])
+assert min(one["known"] for one in table.values()) > 0.9""",
+    "design": """
+assert max(gaps["latent"]) < 100 * (best_known / best_possible - 1) < min(gaps["raw"])
+assert min(map(min, gaps.values())) > 0 and max(gaps["latent"]) < 1.2
+assert np.median(gaps["pca"]) < np.median(gaps["latent"]) + 0.2""",
+    "scikit-learn": """
+assert accuracy["VAE"] > accuracy["PCA"] and search.best_params_["vae__latent_dim"] == 10
+assert auc["VAEDetector"] > 0.9 and low < flagged[is_malignant == 0].mean() < high
+assert rms["VAEImputer"] < 0.8 * rms["mean"] and 0.8 < inside.mean() < 0.95""",
+}
+NOTEBOOKS = Path(__file__).parents[1] / "docs" / "notebooks"
+
+
+def test_every_notebook_is_run():
+    assert sorted(CLAIMS) == sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb"))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", CLAIMS)
+def test_a_notebook_runs_and_its_text_is_true(name, tmp_path):
+    path = NOTEBOOKS / f"{name}.ipynb"
+    notebook = nbformat.read(path, as_version=4)
+    assert not any(cell.get("outputs") or cell.get("execution_count") for cell in notebook.cells)
+    notebook.cells.append(nbformat.v4.new_code_cell(CLAIMS[name].strip()))
+    nbclient.NotebookClient(
+        notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}
+    ).execute()
+    for cell in notebook.cells:
+        for target in re.findall(r"\]\(([^)#:\s]+)[^)]*\)", cell.source):
+            assert cell.cell_type == "code" or (NOTEBOOKS / target).exists(), target
