@@ -11,7 +11,7 @@ NODE_MODULES := $(if $(NPM),node_modules/ready)
 # What a script of package.json does, such as $(call npm,test)
 npm = $(if $(NPM),npm run --silent $(1),@echo "There is no npm: '$(1)' of the explorer's script is skipped.")
 
-.PHONY: demo docs test test-lowest test-newest lint lint-script format bundle house setup peers bench browsers dist sbom check-http publish-docs
+.PHONY: demo docs gallery test test-lowest test-newest lint lint-script format bundle house setup peers bench browsers dist sbom check-http publish-docs
 setup: .venv/ready
 
 .venv/core: pyproject.toml constraints.txt
@@ -67,6 +67,10 @@ docs: .venv/ready $(NODE_MODULES)
 # The built site as a version in a folder of versions, which any host of files can serve: make publish-docs TO=FOLDER
 publish-docs: docs
 	$(BIN)/python tools/site_versions.py site $(or $(TO),$(error TO=FOLDER is missing: the folder of versions))
+
+# docs/gallery.md: every combination of docs/combinations.md, trained alike; some minutes of one processor.
+gallery: .venv/ready
+	$(BIN)/python tools/gallery.py
 
 # Wheel and source, as a registry takes them; and what an installation of the wheel alone consists of, in CycloneDX form.
 dist: .venv-dist/ready .venv-citation/ready
