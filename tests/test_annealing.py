@@ -1,17 +1,19 @@
 """Chains from a known law to the posterior: log p(x) where it is known, from below and from above."""
 
+import json
 import math
 
 import numpy as np
 import pytest
 import torch
-from models import DIGITS, NAMES, data_of, model_of
+from models import DIGITS, NAMES, data_of, model_of, run_with_sampler
 from scipy import stats
 from test_truth import linear_vae
 
 from variform.data.reading import dataset_from
-from variform.evaluation.annealing import Walk, anneal, bracket, leapfrog
+from variform.evaluation.annealing import Walk, anneal, bracket, certify, leapfrog
 from variform.evaluation.log_likelihood import score
+from variform.faces.cli.commands import run
 
 
 @pytest.fixture(autouse=True)
@@ -63,6 +65,23 @@ def test_two_bounds_hold_the_truth_between_them(start):
     between = found.upper - found.log_px
     assert -3 * between.std() / math.sqrt(60) < between.mean() < 0.1
     assert close_in_the_mean(anneal(vae, data, walk=walk).log_px, exact, 0.03)
+
+
+def test_both_parts_of_the_gap_are_exact_for_a_poor_encoder():
+    """The best diagonal Gaussian of a linear model has the diagonal of the exact precision for its own."""
+    vae, data, exact = linear_problem(rows=40, columns=8, latents=3)
+    weight = vae.decoder.output.weight.detach()
+    precision = torch.eye(3) + weight.T @ weight / 0.16
+    approximation = (precision.diagonal().log().sum() - precision.logdet()) / 2
+    with torch.no_grad():
+        vae.encoder.output.weight *= 0.7
+        vae.encoder.output.bias += 0.3
+    exact_elbo = score(vae, data, samples=4000, seed=9).elbo
+    found = certify(vae, data, rows=40, samples=4000, walk=Walk(chains=16, temperatures=30))
+    assert found["approximation_gap"]["mean"] == pytest.approx(approximation.item(), abs=0.02)
+    amortisation = (exact - exact_elbo).mean() - approximation
+    assert found["amortisation_gap"]["mean"] == pytest.approx(amortisation.item(), abs=0.02)
+    assert found["nll"]["mean"] == pytest.approx(-exact.mean().item(), abs=0.02)
 
 
 def test_the_mean_weight_has_no_bias_with_few_temperatures():
@@ -149,3 +168,11 @@ def test_no_rows_are_refused():
         anneal(vae, data.take(torch.arange(0)))
     with pytest.raises(ValueError, match="`temperatures`"):
         Walk(temperatures=0)
+
+
+def test_the_command_certifies_rows_of_a_run(tmp_path, capsys):
+    run_with_sampler(tmp_path / "run", 5)
+    run(["evaluate", str(tmp_path / "run"), "--ais", "3", "--ais-steps", "4", "--json"])
+    certified = json.loads(capsys.readouterr().out)["certified"]
+    assert (certified["nll"]["n"], certified["temperatures"]) == (3, 4)
+    assert 1 <= certified["ess"]["mean"] <= 16

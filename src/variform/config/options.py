@@ -13,6 +13,8 @@ NAMES = frozenset(
         *(field.name for part in RunConfig().parts for field in dataclasses.fields(part)),
         *(field.name for field in dataclasses.fields(DrawingConfig)),
         *(
+            "ais",
+            "ais_steps",
             "apart",
             "architecture",
             "bookmarks",

@@ -40,6 +40,21 @@ def numbers_table(numbers: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
     return [_rows_of(numbers), *head], rows
 
 
+def certificate_table(numbers: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """What `annealing.certify` found, as header and rows of text."""
+    found = numbers["certified"]
+    words = {
+        "nll": f"NLL, annealed: {found['chains']} chains, {found['temperatures']} temperatures",
+        "nll_importance": f"NLL, k = {found['samples']}",
+        "bracket": "between the bounds from both sides, on rows that the model drew",
+        "amortisation_gap": f"amortisation gap: -ELBO, less that of q refined in {found['refine']} steps",
+        "approximation_gap": "approximation gap: what the best q of its family leaves",
+        "ess": f"effective chains, of {found['chains']}",
+    }
+    head = [f"{found['nll']['n']:,} rows at random, nats", "VAE"]
+    return head, [[text, show(found[name])] for name, text in words.items() if name in found]
+
+
 def _label(key: str, numbers: dict[str, Any]) -> str:
     label = METRICS[key].name(numbers.get("data_unit", ""))
     return f"{label}, k = {numbers['nll']['samples']}" if key == "nll" else label

@@ -8,8 +8,9 @@ from typing import Any, Literal, TypedDict
 import torch
 from torch import Tensor
 
-from variform.config.checks import Count, checked, recorded
+from variform.config.checks import Count, Natural, checked, recorded
 from variform.data.dataset import Dataset, Splits
+from variform.evaluation.annealing import Walk, certify
 from variform.evaluation.baselines import evaluate_baselines
 from variform.evaluation.log_likelihood import Scores, score
 from variform.evaluation.pareto import FEWEST_SAMPLES
@@ -27,11 +28,13 @@ from variform.version import __version__
 @checked
 def assess(
     run: Run, splits: Splits, *, split: Literal["test", "valid", "train"] = "test", samples: Count | None = None,
-    refine: int | None = None, seed: int = 0, progress: bool = False, keep: bool = False,
+    refine: int | None = None, ais: Natural = 0, ais_steps: Count = 100, seed: int = 0, progress: bool = False,
+    keep: bool = False,
 ) -> dict[str, Any]:  # fmt: skip
     """`evaluate` on a split of the run's data, with what a reader needs to repeat it.
 
-    `samples` and `refine` are as for `evaluate`, and by default those of the run's own configuration. With `keep` the
+    `samples` and `refine` are as for `evaluate`, and by default those of the run's own configuration.
+    Of `ais` rows at random log p(x) is annealed as well, see `annealing.certify`: `certified`. With `keep` the
     scores of the rows are written into the run's folder.
     """
     samples = run.config.evaluation.nll_samples if samples is None else samples
@@ -55,6 +58,11 @@ def assess(
     numbers["worst"] = _worst(rows, scores)
     if fits := linear_fits(run.vae, rows, splits.train, seed=seed):
         numbers["responses"] = fits
+    if ais:
+        walk = Walk(temperatures=ais_steps)
+        numbers["certified"] = certify(
+            run.vae, rows, rows=ais, samples=samples, walk=walk, seed=seed, progress=progress
+        )
     if few := _few_rows(splits, split):
         numbers["notes"].append(few)
     if run.config.train.is_point:

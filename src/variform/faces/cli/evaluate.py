@@ -25,12 +25,15 @@ def evaluate(
     split: Annotated[Literal["test", "valid", "train"], Option] = "test",
     samples: Annotated[int | None, Option] = None,
     refine: Annotated[int | None, Option] = None,
+    ais: Annotated[int, Option] = 0,
+    ais_steps: Annotated[int, Option] = 100,
     seed: Annotated[int, Option] = 0,
     json: Annotated[bool, Flag] = False,
 ) -> None:
     """Held-out numbers with standard errors, beside PCA of the same dimension and a trivial model.
 
-    Examples: `variform evaluate runs/demo --samples 5000 --json`, `variform evaluate runs/demo --refine 50`
+    Examples: `variform evaluate runs/demo --samples 5000 --json`, `variform evaluate runs/demo --refine 50`,
+    `variform evaluate runs/demo --ais 100`
 
     Args:
         run: Folder of a run.
@@ -39,6 +42,9 @@ def evaluate(
         refine: Score the rows once more with a q(z|x) of its own for each: this many steps on its own ELBO, from what
             the encoder answers and with the decoder as it is. For an NLL that a posterior too narrow leaves too high.
             By default as many as the run's own evaluation took.
+        ais: Certify the NLL on so many rows at random by annealed importance sampling: how far NLL and ELBO are from
+            the truth, between bounds from both sides, and whether the encoder or the posterior's family is to blame.
+        ais_steps: Temperatures of --ais: more bring the bounds closer together, in as much more time.
         seed: Seed of the draws.
         json: Print the numbers as JSON.
     """
@@ -47,8 +53,17 @@ def evaluate(
     from variform.runs.scores import assess
 
     opened = open_run(run)
-    options = {"split": split, "samples": samples, "refine": refine, "seed": seed}
-    numbers = assess(opened, opened.data(), **options, progress=True)
+    numbers = assess(
+        opened,
+        opened.data(),
+        split=split,
+        samples=samples,
+        refine=refine,
+        ais=ais,
+        ais_steps=ais_steps,
+        seed=seed,
+        progress=True,
+    )
     print_numbers(numbers, json, run)
 
 

@@ -81,7 +81,12 @@ def kept_in(folder: Path) -> Iterator[None]:
 
 def print_numbers(numbers: dict[str, Any], json: bool, folder: Path) -> None:
     """The numbers of an evaluation of the run in `folder`: what must be said first, the table, the notes."""
-    from variform.evaluation.tables import LINEAR, numbers_table, response_table
+    from variform.evaluation.tables import (
+        LINEAR,
+        certificate_table,
+        numbers_table,
+        response_table,
+    )
     from variform.evaluation.verdict import placed
 
     if json:
@@ -89,6 +94,8 @@ def print_numbers(numbers: dict[str, Any], json: bool, folder: Path) -> None:
         return
     print_warnings(placed(numbers.get("warnings", ()), folder))
     print_table(*numbers_table(numbers))
+    if "certified" in numbers:
+        print_table(*certificate_table(numbers))
     if numbers.get("responses"):
         print_table(*response_table(numbers))
         say(f"Note: {LINEAR}")
