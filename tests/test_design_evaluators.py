@@ -238,6 +238,15 @@ def test_a_journal_passes_over_a_line_in_which_any_byte_was_changed(tmp_path):
         assert records[1] in Journal(path).records and records[0] not in Journal(path).records[:-1]
 
 
+def test_a_function_finds_what_it_imports_from_beside_it_when_it_is_called(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "path", sys.path[:])
+    (tmp_path / "beam_theory.py").write_text("def sag(load): return load / 48\n")
+    (tmp_path / "judge.py").write_text(
+        "def it(load):\n    from beam_theory import sag\n    return sag(load)\n"
+    )
+    assert load_function("judge:it", tmp_path, "evaluator")(96) == 2
+
+
 def test_each_problem_has_the_judge_beside_it_and_a_changed_one_anew(tmp_path):
     for number in (1, 2):
         folder = tmp_path / str(number)

@@ -252,6 +252,8 @@ def _module_in_file(code: Code) -> Any:
     except BaseException:
         del sys.modules[name]
         raise
+    # What a function imports when it is called is looked for there too, behind all that is installed.
+    sys.path += [str(original.parent)] if str(original.parent) not in sys.path else []
     return module
 
 
