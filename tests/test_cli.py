@@ -46,6 +46,7 @@ COMMANDS = [
     "serve",
     "compare",
     "info",
+    "explain",
     "export",
     "card",
     "push",

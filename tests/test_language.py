@@ -47,8 +47,8 @@ NOT_SAID = {
     *("upper left", "outside right center", "signed permutation", "your own"),
     *("variform train --config", "the model in memory"),
 }
-KEPT = re.compile(
-    r"variform [a-z]+( [a-z]+)?|--[a-z-]+( \S+)?|evidence lower bound|the user's|posterior diagonal"
+KEPT = re.compile(  # commands, options, and the English term behind a Korean one
+    r"variform [a-z]+( [a-z]+)?|--[a-z-]+( \S+)?|posterior diagonal|\([A-Za-z, -]+\)"
 )
 ENGLISH = re.compile(r"\b[a-z]{3,} [a-z]{2,}")
 
@@ -214,6 +214,7 @@ def run(tmp_path_factory):
 def texts_of(page):
     page = re.sub(r"<style.*?</style>|<script.*?</script>|<pre.*?</pre>", "", page, flags=re.DOTALL)
     page = re.sub(r'<div class="networks">.*?</div>', "", page, flags=re.DOTALL)
+    page = re.sub(r'<div lang="en">.*?</div>', "", page, flags=re.DOTALL)
     page = re.sub(r'"data:image[^"]*"', '""', page)
     found = re.findall(r">([^<>]+)<", page) + re.findall(
         r'(?:aria-label|alt|title)="([^"]*)"', page

@@ -48,6 +48,8 @@ class Metric:
         label: Its name in tables.
         short: Its name above a column, in a table of several runs; by default the label.
         meaning: What it is, in a sentence or two for whoever does not know it.
+        word: Its heading in the glossary; empty where there is none.
+        formula: Its tag in formulas.md; empty where it is a plain mean.
         unit: Its unit; empty where the label says it or it has none, `DATA_UNITS` where it is that of the data.
         of: The estimate as plain values; None where this model or these data have no such number.
         of_q: Whether it changes with q(z|x): it then stands beside a refined q(z|x) as well.
@@ -67,6 +69,8 @@ class Metric:
     lower_is_better: bool | None = None
     short: str = ""
     meaning: str = ""
+    word: str = ""
+    formula: str = ""
 
     def name(self, data_unit: str = "") -> str:
         """Label and unit.
@@ -153,6 +157,8 @@ METRICS: dict[str, Metric] = {
         lower_is_better=False,
         meaning="The evidence lower bound: the log-likelihood term minus KL(q(z|x) || p(z)). log p(x) is never below "
         "it, and training makes it as large as it can.",
+        formula="elbo",
+        word="ELBO",
     ),
     "log_likelihood": Metric(
         "log-likelihood term",
@@ -160,6 +166,7 @@ METRICS: dict[str, Metric] = {
         lambda scored: mean(scored.scores.log_likelihood),
         meaning="How probable a row is under the decoder at the codes that the encoder gives it, E[log p(x|z)]: the "
         "part of the ELBO that asks for good reconstructions.",
+        word="log-likelihood term",
     ),
     "kl": Metric(
         "KL(q(z|x) || p(z))",
@@ -168,6 +175,8 @@ METRICS: dict[str, Metric] = {
         short="KL",
         meaning="How far the code of a row is from the prior, which is how much it says of the row. 0 means that the "
         "latents say nothing.",
+        word="KL",
+        formula="kl-diagonal",
     ),
     "nll": Metric(
         "NLL",
@@ -176,6 +185,8 @@ METRICS: dict[str, Metric] = {
         lower_is_better=True,
         meaning="-log p(x), estimated with k importance samples a row: how improbable unseen rows are under the model. "
         "Of values that are real numbers it is a density and may be negative; only differences count.",
+        formula="importance-sampling",
+        word="NLL",
     ),
     "posterior_gap": Metric(
         "gap KL(q(z|x) || p(z|x))",
@@ -184,6 +195,7 @@ METRICS: dict[str, Metric] = {
         in_brief=False,
         lower_is_better=True,
         meaning="How far the ELBO lies below log p(x): what the encoder's q(z|x) misses of the true posterior p(z|x).",
+        word="gap",
     ),
     "ess": Metric(
         "effective importance samples",
@@ -193,6 +205,7 @@ METRICS: dict[str, Metric] = {
         lower_is_better=False,
         meaning="How many of the k importance samples of a row really count towards its NLL; a few of many mean that "
         "q(z|x) fits badly.",
+        word="effective importance samples",
     ),
     "high_pareto_k": Metric(
         f"share of rows with Pareto k > {HIGH_K}",
@@ -202,6 +215,8 @@ METRICS: dict[str, Metric] = {
         short=f"rows with Pareto k > {HIGH_K}",
         meaning="The share of rows whose NLL a few importance weights decide, so that their true NLL is lower than the "
         "estimate.",
+        word="Pareto k",
+        formula="pareto-k",
     ),
     "bits_per_dim": Metric(
         "bits per dimension",
@@ -209,6 +224,8 @@ METRICS: dict[str, Metric] = {
         _bits_per_dim,
         lower_is_better=True,
         meaning="The NLL as bits for each value of an image, so that images of different sizes can be compared.",
+        formula="bits-per-dim",
+        word="bits per dimension",
     ),
     "reconstruction_error": Metric(
         "reconstruction error, RMS",
@@ -219,6 +236,7 @@ METRICS: dict[str, Metric] = {
         short="error, RMS",
         meaning="The root of the mean squared difference between rows and what the model makes of their codes, in the "
         "units of the data.",
+        word="reconstruction error",
     ),
     "accuracy": Metric(
         "share of labels that the classifier finds",

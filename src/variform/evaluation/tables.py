@@ -80,6 +80,30 @@ def meanings(numbers: dict[str, Any]) -> dict[str, str]:
     return words
 
 
+def headings(numbers: dict[str, Any]) -> dict[str, tuple[str, str]]:
+    """The words of `numbers_table` in the glossary, and the tags of their formulas, where there are any.
+
+    Example:
+        >>> headings({"nll": {"samples": 5}})["NLL (nats), k = 5"]
+        ('NLL', 'importance-sampling')
+    """
+    found = {
+        _label(key, numbers): (metric.word, metric.formula)
+        for key, metric in METRICS.items()
+        if metric.word
+    }
+    found[_ACTIVE] = ("active units", "active-units")
+    for name, label in baseline_names(numbers.get("baselines", {})).items():
+        found[label] = _HEADINGS[name]
+    return found
+
+
+_HEADINGS = {
+    "pca": ("PCA", "ppca"),
+    "pca_own_units": ("PCA", "ppca"),
+    "famd": ("FAMD", ""),
+    "trivial": ("Trivial", ""),
+}
 _PCA = "Principal component analysis with as many components as the VAE has latents: the best that is linear"
 _MODELS = {
     "pca": f"{_PCA}. Its columns are scaled as the VAE's are.",

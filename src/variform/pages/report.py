@@ -14,6 +14,7 @@ from markupsafe import Markup, escape
 
 from variform.config.options import in_options
 from variform.config.words import Own
+from variform.pages.glossary import entry_of, formula_of
 from variform.pages.language import ENGLISH, Words
 from variform.pages.palette import DARK_PALETTE, PALETTE
 
@@ -32,6 +33,7 @@ class Table:
         rows: As many cells each as there are heads.
         note: How to read it, such as what the errors mean.
         meanings: What heads, and names at the beginning of rows, mean in a sentence or two; a "?" beside them tells it.
+        headings: Where it leads on to, by the same names: a heading of the glossary and the tag of a formula or "".
 
     Raises:
         ValueError: if a row has another number of cells than the header.
@@ -46,6 +48,7 @@ class Table:
     rows: Sequence[Sequence[str]]
     note: str = ""
     meanings: Mapping[str, str] = field(default_factory=dict)
+    headings: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuse a row that would not fit under the heads."""
@@ -198,9 +201,48 @@ def render(
         top=_embed(top) if top else None,
         folded=folded,
         networks=networks,
+        glossary=_glossary(tables, words),
         light=PALETTE,
         dark=DARK_PALETTE,
     )
+
+
+def _glossary(tables: Sequence[Table], words: Words) -> dict[str, dict[str, Any]]:
+    """The words of tables by their headings, each with its formula, in the order of the tables."""
+    leads = [
+        table.headings[name]
+        for table in tables
+        for name in (*table.header, *(row[0] for row in table.rows))
+        if name in table.headings
+    ]
+    found = {}
+    for heading, tag in dict.fromkeys(leads):
+        entry, formula = entry_of(heading, words.code), formula_of(tag)
+        if entry is not None:
+            found[heading] = {
+                "key": _key(heading),
+                "title": entry.title,
+                "text": _as_html(entry.text),
+                "tag": tag,
+                "formula": _as_html(formula.text) if formula else "",
+            }
+    return found
+
+
+def _key(heading: str) -> str:
+    return "word-" + re.sub(r"[^a-z0-9]+", "-", heading.lower())
+
+
+def _as_html(markdown: str) -> Markup:
+    """Paragraphs, lists, bold and code of the project's own Markdown."""
+    parts = []
+    for part in markdown.split("\n\n"):
+        text = str(escape(part))
+        text = re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", text)
+        text = re.sub(r"`(.+?)`", r"<code>\1</code>", text)
+        text = re.sub(r"^- ", "<br>", text, flags=re.MULTILINE)
+        parts.append(f"<p>{text}</p>")
+    return Markup("".join(parts))
 
 
 def _options(words: Words, sentence: str) -> Markup:

@@ -25,6 +25,7 @@ from variform.evaluation.tables import (
     LINEAR,
     baseline_names,
     decimal,
+    headings,
     meanings,
     numbers_table,
     response_table,
@@ -493,8 +494,8 @@ def _tables(schema: Schema, numbers: dict[str, Any], axes: dict[str, Any] | None
     """The held-out numbers, the reconstruction error of each column of a table, and where bookmarks are."""
     header, rows = numbers_table(numbers)
     note = "Mean ± standard error over the rows. Lower NLL is better, higher ELBO is better. Constants are included."
-    words = meanings(numbers)
-    tables = [Table("Held-out numbers", header, rows, note, words)]
+    words, leads = meanings(numbers), headings(numbers)
+    tables = [Table("Held-out numbers", header, rows, note, words, leads)]
     models = {"VAE": numbers}
     for name, label in baseline_names(numbers["baselines"]).items():
         models[label] = numbers["baselines"][name]
@@ -509,7 +510,9 @@ def _tables(schema: Schema, numbers: dict[str, Any], axes: dict[str, Any] | None
         unit = "RMS, in each column's unit"
         unit += "; of categories the share that is wrong." if schema.kinds else "."
         tables.append(
-            Table("Reconstruction error by column", ["column", *errors], by_column, unit, words)
+            Table(
+                "Reconstruction error by column", ["column", *errors], by_column, unit, words, leads
+            )
         )
     if numbers.get("responses"):
         tables.append(Table("Responses", *response_table(numbers), LINEAR))

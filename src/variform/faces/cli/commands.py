@@ -30,7 +30,7 @@ from cyclopts import (
 from variform.config.options import in_options
 from variform.config.toml import to_dict
 from variform.faces.cli.design import design
-from variform.faces.cli.evaluate import compare, evaluate, info
+from variform.faces.cli.evaluate import compare, evaluate, explain, info
 from variform.faces.cli.explore import draw, explore, serve, show
 from variform.faces.cli.generate import decode, encode, generate, impute, reconstruct, sampler
 from variform.faces.cli.inspect import inspect
@@ -134,6 +134,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "open": show,
     "compare": with_trust(compare),
     "info": info,
+    "explain": explain,
     "export": with_trust(hand_over),
     "card": with_trust(card),
     "push": with_trust(push),
@@ -145,7 +146,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
 
 GROUPS = {
     "Begin": ("demo", "inspect", "train"),
-    "Look": ("evaluate", "open", "explore", "serve", "draw", "compare", "info"),
+    "Look": ("evaluate", "open", "explore", "serve", "draw", "compare", "info", "explain"),
     "Use": ("generate", "sampler", "encode", "decode", "reconstruct", "impute"),
     "Search": ("study", "design"),
     "Share": ("export", "card", "push", "pull"),

@@ -4,6 +4,7 @@ import shlex
 from pathlib import Path
 from typing import Annotated, Literal
 
+from variform.config.choices import LanguageName
 from variform.config.options import in_options
 from variform.faces.cli.options import Flag, Option
 from variform.faces.cli.output import (
@@ -14,6 +15,7 @@ from variform.faces.cli.output import (
     print_warnings,
     require_there,
     say,
+    write,
 )
 from variform.system.files import require_empty
 
@@ -65,6 +67,27 @@ def evaluate(
         progress=True,
     )
     print_numbers(numbers, json, run)
+
+
+def explain(
+    word: tuple[str, ...], /, *, language: Annotated[LanguageName, Option] = "auto"
+) -> None:
+    """What a word of a table, a report or a page means, and the formula of a tag: from the project's own documents.
+
+    Examples: `variform explain NLL`, `variform explain active units --language ko`, `variform explain kl-diagonal`
+
+    Args:
+        word: A word of the glossary, or a tag of a formula.
+        language: Of the answer; auto is that of the system.
+    """
+    from variform.pages.glossary import explain as entries
+    from variform.pages.language import words_of
+
+    write(
+        "\n\n".join(
+            f"{entry.title}\n{entry.text}" for entry in entries(" ".join(word), words_of(language))
+        )
+    )
 
 
 def compare(

@@ -101,6 +101,7 @@ def print_numbers(numbers: dict[str, Any], json: bool, folder: Path) -> None:
         say(f"Note: {LINEAR}")
     for note in numbers["notes"]:
         say(f"Note: {note}")
+    say("What a word means: variform explain NLL")
 
 
 def require_there(run: Path) -> None:
