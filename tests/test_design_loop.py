@@ -134,22 +134,27 @@ EVERY, KILLS = 61, 12
 
 
 @pytest.mark.parametrize(
-    ("optimiser", "budget", "batch", "share"), [("cma", 150, 6, 0.02), ("gp", 15, 5, 0.05)]
+    ("optimiser", "budget", "batch", "share"), [("cma", 150, 6, 0.02), ("gp", 20, 5, 0.02)]
 )
 def test_optimisers_find_the_optimum_through_the_whole_loop(
     tmp_path, schema, optimiser, budget, batch, share
 ):
-    """The constraint x <= 5 binds: the least drag is 4, at (5, 3)."""
+    """The constraint x <= 5 binds: the least drag is 4, at (5, 3). The median over seeds, some unlucky."""
     pytest.importorskip({"cma": "cma", "gp": "botorch"}[optimiser])
     light = Constraint(response="mass", at_most=5)
     problem = problem_of(optimiser=optimiser, budget=budget, batch=batch, constraints=(light,))
-    search = Search("raw", Square(), optimiser, 0)
-    study = study_in(tmp_path, schema, problem=problem)
-    for _ in study.advance(search):
-        pass
-    told = study.told(search)
-    assert len(told) == budget
-    assert 4 <= told.objectives[told.is_feasible].min() <= 4 * (1 + share)
+    least = []
+    for seed in range(3):
+        search = Search("raw", Square(), optimiser, seed)
+        (tmp_path / str(seed)).mkdir()
+        study = study_in(tmp_path / str(seed), schema, problem=problem)
+        for _ in study.advance(search):
+            pass
+        told = study.told(search)
+        assert len(told) == budget
+        least.append(told.objectives[told.is_feasible].min())
+    assert min(least) >= 4
+    assert np.median(least) <= 4 * (1 + share)
 
 
 def counting(calls):

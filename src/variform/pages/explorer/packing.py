@@ -42,7 +42,7 @@ def as_text(content: bytes) -> str:
 
     Example:
         >>> as_text(b"\\x00"), as_text(b"\\x5b\\x00\\x01")
-        ('  ', ' !(')
+        ('  ', ' !* ')
     """
     bits = np.unpackbits(np.frombuffer(content, np.uint8), bitorder="little")
     left = len(bits) % _BITS
