@@ -59,6 +59,7 @@ NAMES = frozenset(
             "samples",
             "seed",
             "seeds",
+            "surgery",
         ),
         *(
             "rows",

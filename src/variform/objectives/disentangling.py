@@ -119,25 +119,46 @@ def log_aggregated(q: Law, z: Tensor, rows: int) -> tuple[Tensor, Tensor]:
         >>> torch.allclose(log_q, q.log_prob(torch.zeros(2))), torch.allclose(log_q, log_marginals)
         (True, True)
     """
-    if not isinstance(q, DiagonalGaussian | FullGaussian):
-        raise ValueError(
-            f"the posterior must be Gaussian; got {type(q).__name__}. Use a Gaussian one."
-        )
     count = z.shape[1]
     is_own = torch.eye(count, dtype=torch.bool, device=z.device)
     own = z.new_tensor(1 / rows if count > 1 else 1.0)
     others = z.new_tensor((rows - 1) / (rows * max(1, count - 1)))
-    log_share = torch.where(is_own, own, others).log()  # eq: stratified
+    log_q, log_marginals = log_mixed(q, z, torch.where(is_own, own, others).log())  # eq: stratified
+    return log_q, log_marginals.sum(-1)
 
+
+def log_mixed(q: Law, z: Tensor, log_share: Tensor) -> tuple[Tensor, Tensor]:
+    r"""$\log \sum_j w_{ij} \, q(z_i|x_j)$, and the same of every marginal.
+
+    Args:
+        q: q(z|x) of rows $x_j$, a Gaussian law over (N, D).
+        z: Points, (L, B, D).
+        log_share: $\log w_{ij}$, which broadcasts to (B, N).
+
+    Shape:
+        Tensors (L, B) and (L, B, D), in nats.
+
+    Raises:
+        ValueError: for another law, whose marginals are not known.
+
+    Example:
+        >>> q = DiagonalGaussian(torch.tensor([[-1.0], [1.0]]), torch.zeros(2, 1))
+        >>> log_q, _ = log_mixed(q, torch.zeros(1, 1, 1), torch.tensor(0.5).log())
+        >>> torch.allclose(log_q, q.log_prob(torch.zeros(1))[:1])
+        True
+    """
+    if not isinstance(q, DiagonalGaussian | FullGaussian):
+        raise ValueError(
+            f"the posterior must be Gaussian; got {type(q).__name__}. Use a Gaussian one."
+        )
     is_diagonal = isinstance(q, DiagonalGaussian)
     log_var = q.log_var.expand(q.mean.shape) if is_diagonal else q.variance.log()
-    # One law for each dimension: the batch (B, D), the event one number. z_i stands against each x_j: (L, B, B, D).
+    # One law for each dimension: the batch (N, D), the event one number. z_i stands against each x_j: (L, B, N, D).
     marginal = DiagonalGaussian(q.mean.unsqueeze(-1), log_var.unsqueeze(-1))
     log_each = marginal.log_prob(z[:, :, None, :, None])
     log_joint = log_each.sum(-1) if is_diagonal else q.log_prob(z.unsqueeze(2))
     log_q = (log_share + log_joint).logsumexp(-1)
-    log_marginals = (log_share[:, :, None] + log_each).logsumexp(-2).sum(-1)
-    return log_q, log_marginals
+    return log_q, (log_share[..., None] + log_each).logsumexp(-2)
 
 
 class DIPVAE(ELBO):

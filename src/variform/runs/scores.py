@@ -16,6 +16,7 @@ from variform.evaluation.log_likelihood import Scores, score
 from variform.evaluation.pareto import FEWEST_SAMPLES
 from variform.evaluation.responses import linear_fits
 from variform.evaluation.summary import summary
+from variform.evaluation.surgery import surgery as parts_of_kl
 from variform.evaluation.tables import PCAS
 from variform.export.sampler_file import identity
 from variform.model.vae import VAE
@@ -28,13 +29,14 @@ from variform.version import __version__
 @checked
 def assess(
     run: Run, splits: Splits, *, split: Literal["test", "valid", "train"] = "test", samples: Count | None = None,
-    refine: int | None = None, ais: Natural = 0, ais_steps: Count = 100, seed: int = 0, progress: bool = False,
-    keep: bool = False,
+    refine: int | None = None, ais: Natural = 0, ais_steps: Count = 100, surgery: bool = False, seed: int = 0,
+    progress: bool = False, keep: bool = False,
 ) -> dict[str, Any]:  # fmt: skip
     """`evaluate` on a split of the run's data, with what a reader needs to repeat it.
 
     `samples` and `refine` are as for `evaluate`, and by default those of the run's own configuration.
-    Of `ais` rows at random log p(x) is annealed as well, see `annealing.certify`: `certified`. With `keep` the
+    Of `ais` rows at random log p(x) is annealed as well, see `annealing.certify`: `certified`; with
+    `surgery` the KL term of all rows is taken apart: `surgery`. With `keep` the
     scores of the rows are written into the run's folder.
     """
     samples = run.config.evaluation.nll_samples if samples is None else samples
@@ -63,6 +65,8 @@ def assess(
         numbers["certified"] = certify(
             run.vae, rows, rows=ais, samples=samples, walk=walk, seed=seed, progress=progress
         )
+    if surgery:
+        numbers["surgery"] = parts_of_kl(run.vae, rows, seed=seed, progress=progress)
     if few := _few_rows(splits, split):
         numbers["notes"].append(few)
     if run.config.train.is_point:

@@ -29,6 +29,7 @@ def evaluate(
     refine: Annotated[int | None, Option] = None,
     ais: Annotated[int, Option] = 0,
     ais_steps: Annotated[int, Option] = 100,
+    surgery: Annotated[bool, Flag] = False,
     seed: Annotated[int, Option] = 0,
     json: Annotated[bool, Flag] = False,
 ) -> None:
@@ -47,6 +48,8 @@ def evaluate(
         ais: Certify the NLL on so many rows at random by annealed importance sampling: how far NLL and ELBO are from
             the truth, between bounds from both sides, and whether the encoder or the posterior's family is to blame.
         ais_steps: Temperatures of --ais: more bring the bounds closer together, in as much more time.
+        surgery: Take the KL term apart: the information of the codes on the rows, how far the codes of all together
+            are from the prior, and how much latents repeat each other.
         seed: Seed of the draws.
         json: Print the numbers as JSON.
     """
@@ -63,6 +66,7 @@ def evaluate(
         refine=refine,
         ais=ais,
         ais_steps=ais_steps,
+        surgery=surgery,
         seed=seed,
         progress=True,
     )

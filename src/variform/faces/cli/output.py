@@ -86,6 +86,7 @@ def print_numbers(numbers: dict[str, Any], json: bool, folder: Path) -> None:
         certificate_table,
         numbers_table,
         response_table,
+        surgery_table,
     )
     from variform.evaluation.verdict import placed
 
@@ -96,6 +97,8 @@ def print_numbers(numbers: dict[str, Any], json: bool, folder: Path) -> None:
     print_table(*numbers_table(numbers))
     if "certified" in numbers:
         print_table(*certificate_table(numbers))
+    if "surgery" in numbers:
+        print_table(*surgery_table(numbers))
     if numbers.get("responses"):
         print_table(*response_table(numbers))
         say(f"Note: {LINEAR}")
