@@ -4,12 +4,18 @@ import re
 from pathlib import Path
 
 import pytest
+from models import run_with_sampler
+from pages import contents_of
 
+from variform.config.model import ModelConfig
+from variform.config.run import EvaluationConfig, RunConfig
+from variform.config.training import TrainConfig
 from variform.evaluation.metrics import METRICS
 from variform.faces import cli
 from variform.pages.glossary import entry_of, explain, formula_of
 from variform.pages.language import ENGLISH, words_of
 from variform.pages.report import Table, render
+from variform.runs.train import train_run
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -69,3 +75,21 @@ def test_a_copy_of_the_code_without_its_documents_has_a_report(monkeypatch):
     empty = {"facts": [], "pictures": [], "notes": [], "config": "", "summary": "", "command": ""}
     page = render(title="Digits", tables=[table], **empty)
     assert "d" in page and "#word-" not in page
+
+
+def test_a_name_in_the_explorer_leads_to_its_entry_in_the_report_beside_it(tmp_path):
+    run_with_sampler(tmp_path / "run", 2)
+    assert cli.run(["explore", str(tmp_path / "run")]) == 0
+    assert contents_of((tmp_path / "run/explorer.html").read_text())["numbers"]["links"] == []
+    config = RunConfig(
+        source="digits",
+        model=ModelConfig(likelihood="bernoulli", latent_dim=2, hidden=(4,)),
+        train=TrainConfig(steps=2),
+        evaluation=EvaluationConfig(nll_samples=2),
+    )
+    train_run(config, tmp_path / "whole")
+    report = (tmp_path / "whole/report.html").read_text(encoding="utf-8")
+    numbers = contents_of((tmp_path / "whole/explorer.html").read_text())["numbers"]
+    assert len(numbers["links"]) == len(numbers["rows"])
+    assert numbers["links"][0] == "report.html#word-elbo"
+    assert all(f'id="{link.partition("#")[2]}"' in report for link in numbers["links"] if link)

@@ -365,7 +365,9 @@ def _ways_of_training(
     """Longer where the model was still getting better, in smaller steps where it was not."""
     is_calm = not any(row.get("rollback") for row in history)
     if is_calm and is_still_learning(history):
-        return [f"more epochs, since validation rows still gained after {len(history) // 2:,}"]
+        return [
+            f"more epochs, since validation rows still gained after {max(1, len(history) // 2):,}"
+        ]
     ways = [f"`learning_rate={trained.rate / 3:.1g}`" if trained else "a smaller `learning_rate`"]
     if not (trained and trained.clip_norm):
         ways.append("`clip_norm=10`")

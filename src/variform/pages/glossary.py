@@ -51,6 +51,16 @@ def entry_of(title: str, code: str = "en") -> Entry | None:
     return _glossary(code)[titles.index(title.lower())]
 
 
+def anchor_of(heading: str) -> str:
+    """Where in a report the entry of the glossary with an English heading stands.
+
+    Example:
+        >>> anchor_of("Active units")
+        'word-active-units'
+    """
+    return "word-" + re.sub(r"[^a-z0-9]+", "-", heading.lower())
+
+
 def formula_of(tag: str) -> Entry | None:
     """The formula of a tag: LaTeX, its source, the line of code that computes it, and its test; None as of `entry_of`.
 

@@ -14,7 +14,7 @@ from markupsafe import Markup, escape
 
 from variform.config.options import in_options
 from variform.config.words import Own
-from variform.pages.glossary import entry_of, formula_of
+from variform.pages.glossary import anchor_of, entry_of, formula_of
 from variform.pages.language import ENGLISH, Words
 from variform.pages.palette import DARK_PALETTE, PALETTE
 
@@ -220,17 +220,13 @@ def _glossary(tables: Sequence[Table], words: Words) -> dict[str, dict[str, Any]
         entry, formula = entry_of(heading, words.code), formula_of(tag)
         if entry is not None:
             found[heading] = {
-                "key": _key(heading),
+                "key": anchor_of(heading),
                 "title": entry.title,
                 "text": _as_html(entry.text),
                 "tag": tag,
                 "formula": _as_html(formula.text) if formula else "",
             }
     return found
-
-
-def _key(heading: str) -> str:
-    return "word-" + re.sub(r"[^a-z0-9]+", "-", heading.lower())
 
 
 def _as_html(markdown: str) -> Markup:

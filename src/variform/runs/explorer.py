@@ -19,7 +19,7 @@ from variform.evaluation.embedding import EmbeddingName
 from variform.evaluation.exploration import decode, encode, prior_points
 from variform.evaluation.latents import active_units
 from variform.evaluation.samplers import SAMPLERS
-from variform.evaluation.tables import numbers_table
+from variform.evaluation.tables import headings, numbers_table
 from variform.evaluation.verdict import placed
 from variform.model.vae import VAE, HasVAE, vae_of
 from variform.pages.explorer.contents import RowCount, draws, gather
@@ -27,6 +27,7 @@ from variform.pages.explorer.page import Page
 from variform.pages.explorer.page import render as render_page
 from variform.pages.explorer.payload import decoder_payload, remote_payload
 from variform.pages.explorer.study import gather_study
+from variform.pages.glossary import anchor_of
 from variform.runs.folder import ModelFile, Run, open_run, schema_of
 from variform.runs.samplers import sampler_file, with_sampler
 from variform.runs.study_folder import study_of
@@ -53,6 +54,7 @@ def explorer_page(
     rows: RowCount | None = None,
     embedding: EmbeddingName | None = None,
     language: LanguageName = "auto",
+    has_report: bool = False,
 ) -> Page:
     """The explorer page of a run, with its decoder inside.
 
@@ -65,6 +67,7 @@ def explorer_page(
         rows: How many rows the map shows; by default as many as a small page has room for.
         embedding: A picture of neighbours beside the planes of the map; without it there is none.
         language: Of the page; `auto` is that of the browser.
+        has_report: Whether it will stand beside report.html of the run, which explains words: they then lead there.
 
     Raises:
         ValueError: for a decoder that is too large for a page, or of a kind that it cannot run, and for a study of
@@ -75,7 +78,16 @@ def explorer_page(
     contents = explorer_contents(
         run, splits, numbers, source=source, study=study, rows=rows, embedding=embedding
     )
+    if has_report:
+        contents["numbers"]["links"] = _links(numbers)
     return render_page(contents, decoder, language=language)
+
+
+def _links(numbers: dict[str, Any]) -> list[str]:
+    """For each row of the table of numbers where the report beside the page explains its name, or ""."""
+    leads = headings(numbers)
+    names = [row[0] for row in numbers_table(numbers)[1]]
+    return [f"report.html#{anchor_of(leads[name][0])}" if name in leads else "" for name in names]
 
 
 def _require_small(run: Run) -> None:
@@ -199,7 +211,9 @@ def write_explorer(
     """
     path = (folder or run.folder) / "explorer.html"
     try:
-        page = explorer_page(run, splits, numbers, study=study, language=language)
+        page = explorer_page(
+            run, splits, numbers, study=study, language=language, has_report=folder is None
+        )
         write_text(path, page.html)
     except ValueError as error:
         path.unlink(missing_ok=True)  # of another decoder
@@ -216,6 +230,7 @@ def explore(
     rows: RowCount | None = None,
     embedding: EmbeddingName | None = None,
     language: LanguageName = "auto",
+    has_report: bool = False,
 ) -> Page:
     """The explorer page of a run, or of a model file alone, which shows itself in a notebook.
 
@@ -224,7 +239,7 @@ def explore(
             no data are named.
         source: Data on the map instead of the run's own.
         study: Folder of a design study of the run's data, whose designs stand on the map and in a tab of their own.
-        rows, embedding, language: As of `explorer_page`.
+        rows, embedding, language, has_report: As of `explorer_page`.
 
     Raises:
         FileNotFoundError: when it is not the folder of a run with a model.
@@ -253,6 +268,7 @@ def explore(
         rows=rows,
         embedding=embedding,
         language=language,
+        has_report=has_report,
     )
 
 

@@ -59,6 +59,7 @@ def explore(
             rows=rows,
             embedding=embedding,
             language=language,
+            has_report=not is_new and (run / "report.html").is_file(),
         )
         write_text(path, page.html, new=is_new)
     say(f"Explorer, {len(page.html) / 1e6:.1f} MB: {path}")

@@ -161,6 +161,7 @@ def gather(
         "numbers": {
             "header": list(table[0]),
             "rows": [list(row) for row in table[1]],
+            "links": [],
             "warnings": [in_options(sentence) for sentence in numbers.get("warnings", ())],
             "notes": [in_options(note) for note in (*notes, *numbers["notes"])],
             "facts": [list(fact) for fact in facts],

@@ -3114,29 +3114,32 @@ facts"},...run));if(host.append(table,others),
 words2=>text("li",say(words2)));others.append(
 text("h2",t`To be known`),element("ul",{
 className:"notes"},...items))}_table(){let{
-header,rows}=this.app.contents.numbers,heads=header.
-map((words2,i)=>text("th",say(words2),{scope:"\
-col",className:i?"number":""})),lines=rows.
-map(([name,...cells])=>element("tr",{},text(
-"th",say(name),{scope:"row"}),...cells.map(
-cellOf3))),head=element("thead",{},element(
-"tr",{},...heads));return element("table",
-{className:"numbers"},head,element("tbod\
-y",{},...lines))}_bars(){let{order,measure,
-errors,unit}=this.app.contents.latents,most=Math.
-max(...measure,1e-9),list2=element("ol",
-{className:"kl"});for(let k of order){let bar=element(
-"i");bar.style.width=`${100*Math.max(0,measure[k])/
+header,rows,links}=this.app.contents.numbers,
+heads=header.map((words2,i)=>text("th",say(
+words2),{scope:"col",className:i?"number":
+""})),lines=rows.map(([name,...cells],i)=>element(
+"tr",{},element("th",{scope:"row"},nameOf(
+name,links[i])),...cells.map(cellOf3))),
+head=element("thead",{},element("tr",{},
+...heads));return element("table",{className:"\
+numbers"},head,element("tbody",{},...lines))}_bars(){
+let{order,measure,errors,unit}=this.app.
+contents.latents,most=Math.max(...measure,
+1e-9),list2=element("ol",{className:"kl"});
+for(let k of order){let bar=element("i");
+bar.style.width=`${100*Math.max(0,measure[k])/
 most}%`;let error=errors?.[k]?` ± ${shown(
 errors[k],errors[k])}`:"",value=shown(measure[k],
 errors?.[k]||.001),track=element("span",
 {className:"track"},bar);list2.append(element(
 "li",{},text("b",`z${k+1}`),track,text("\
 span",`${value}${error} ${say(unit)}`,NUMBER)))}
-return list2}};function cellOf3(words2){
-let isNumber=/^[-+\u2212]?\.?\d/.test(words2);
-return text("td",say(words2).replace(/^-/,
-MINUS),{className:isNumber?"number":""})}var HOW={table:"In each cell the value a\
+return list2}};function nameOf(name,link){
+return link?text("a",say(name),{href:link}):
+say(name)}function cellOf3(words2){let isNumber=/^[-+\u2212]?\.?\d/.
+test(words2);return text("td",say(words2).
+replace(/^-/,MINUS),{className:isNumber?
+"number":""})}var HOW={table:"In each cell the value a\
 nd, below it, what the model makes of it\
 .",curve:"The row and, in blue, what the\
  model makes of it.",outline:"The row an\

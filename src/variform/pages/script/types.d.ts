@@ -217,6 +217,8 @@ export type Contents = {
   numbers: {
     header: string[];
     rows: string[][];
+    /** Where the name of each row is explained, if anywhere. */
+    links: string[];
     warnings: string[];
     notes: string[];
     facts: [string, string][];

@@ -45,10 +45,10 @@ export class NumbersView extends View {
   }
 
   _table() {
-    const { header, rows } = this.app.contents.numbers;
+    const { header, rows, links } = this.app.contents.numbers;
     const heads = header.map((words, i) => text("th", say(words), { scope: "col", className: i ? "number" : "" }));
-    const lines = rows.map(([name, ...cells]) =>
-      element("tr", {}, text("th", say(name), { scope: "row" }), ...cells.map(cellOf)),
+    const lines = rows.map(([name, ...cells], i) =>
+      element("tr", {}, element("th", { scope: "row" }, nameOf(name, links[i])), ...cells.map(cellOf)),
     );
     const head = element("thead", {}, element("tr", {}, ...heads));
     return element("table", { className: "numbers" }, head, element("tbody", {}, ...lines));
@@ -70,6 +70,11 @@ export class NumbersView extends View {
     }
     return list;
   }
+}
+
+/** @param {string} name @param {string} [link] where it is explained */
+function nameOf(name, link) {
+  return link ? text("a", say(name), { href: link }) : say(name);
 }
 
 /** @param {string} words a number, or why there is none */
