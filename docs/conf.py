@@ -49,6 +49,7 @@ html_theme_options = {
     "navbar_center": ["navbar-nav"],
     "navbar_persistent": ["search-field", "language-switch"],
     "navbar_end": ["theme-switcher"],
+    "collapse_navigation": True,  # its buttons have no name for a screen reader
     "header_links_before_dropdown": 6,
     "footer_start": ["copyright"],
     "footer_end": ["version-link"],

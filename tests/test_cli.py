@@ -852,7 +852,7 @@ MISTAKES = [
     ("train --resume edited", "it comes from another"),
     (
         "evaluate",
-        "variform evaluate needs RUN; got none. Give it, as in: variform evaluate runs/demo --refine 50. See variform "
+        "variform evaluate needs RUN; got none. Give it, as in: variform evaluate runs/demo --ais 100. See variform "
         "evaluate --help.",
     ),
     ("evaluate nowhere", "nowhere is not"),

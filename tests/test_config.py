@@ -191,7 +191,7 @@ def test_commands_refuse_misspelt_choices(capsys):
         for name, hint in hints.items():
             if name == "return" or not choices(hint):
                 continue
-            required = ["nowhere"] if "run" in hints else []
+            required = ["nowhere"] if "run" in hints or "word" in hints else []
             option = [f"--{name.replace('_', '-')}"]
             parameter = inspect.signature(function).parameters.get(name)
             if parameter is not None and parameter.kind is parameter.POSITIONAL_ONLY:

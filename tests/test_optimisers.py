@@ -114,12 +114,17 @@ def test_cma_begins_where_the_best_of_what_was_known_lie():
 
 
 def test_gp_proposes_better_points_where_constraints_and_validity_allow_them():
-    """The least x + y outside of a circle around 0, where points with x > y fail."""
-    z = SQUARE.sample(20, np.random.default_rng(0))
-    told = Told.of(z, z.sum(1), violations=0.25 - (z**2).sum(1), valid=z[:, 0] <= z[:, 1])
-    proposed = propose("gp", SQUARE, told, 2, seed=0)
-    assert (proposed.sum(1) < best(told)).all()
-    assert ((proposed**2).sum(1) > 0.2).all() and (proposed[:, 0] < proposed[:, 1] + 0.1).all()
+    """The least x + y outside of a circle around 0, where points with x > y fail: nearly, from 20 points."""
+    found = []
+    for seed in range(5):
+        z = SQUARE.sample(20, np.random.default_rng(seed))
+        told = Told.of(z, z.sum(1), violations=0.25 - (z**2).sum(1), valid=z[:, 0] <= z[:, 1])
+        proposed = propose("gp", SQUARE, told, 2, seed=seed)
+        assert (proposed.sum(1) < best(told)).all()
+        found.append(proposed)
+    x, y = np.concatenate(found).T
+    assert (x < y + 0.1).all()
+    assert np.median(x**2 + y**2) > 0.24
 
 
 def test_gp_adds_more_to_the_pareto_set_than_random():

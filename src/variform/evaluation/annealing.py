@@ -262,8 +262,8 @@ def leapfrog(
     Example:
         >>> z, momentum = torch.tensor([1.0]), torch.tensor([0.0])
         >>> z, momentum = leapfrog(lambda z: -z, z, momentum, torch.tensor(math.pi / 1000), 1000)
-        >>> [round(value, 4) for value in (z.item(), momentum.item())]  # half an orbit
-        [-1.0, -0.0]
+        >>> round(z.item(), 4), abs(momentum.item()) < 1e-4  # half an orbit
+        (-1.0, True)
     """
     momentum = momentum + step / 2 * slope(z)
     for _ in range(leaps - 1):

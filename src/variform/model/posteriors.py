@@ -128,6 +128,7 @@ def _triangular(root: Tensor) -> Tensor:
     return lower * lower.diagonal(dim1=-2, dim2=-1).sign().unsqueeze(-2)
 
 
+@checked
 def raw_name(std: Std) -> str:
     """What the numbers h of a network are from which `log_std` makes standard deviations.
 

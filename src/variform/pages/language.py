@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from importlib import resources
 from typing import get_args
 
+from variform.config.checks import checked
 from variform.config.choices import LanguageName
 from variform.config.options import in_options
 from variform.config.words import Own
@@ -137,6 +138,7 @@ LANGUAGES = tuple(name for name in get_args(LanguageName) if name not in ("auto"
 """The languages beside English, each with a file."""
 
 
+@checked
 def words_of(language: LanguageName) -> Words:
     """The words of a language; of `auto` those of the language that the system is set to, as far as there are any.
 
@@ -148,6 +150,7 @@ def words_of(language: LanguageName) -> Words:
     return _read(code) if code in LANGUAGES else ENGLISH
 
 
+@checked
 def phrases_of_page(language: LanguageName) -> dict[str, dict[str, dict[str, str]]]:
     """What a page with a script carries, by language: of `auto` all languages, of which the browser chooses one."""
     codes = LANGUAGES if language == "auto" else [code for code in LANGUAGES if code == language]

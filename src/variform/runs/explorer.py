@@ -194,6 +194,7 @@ def explorer_contents(
     )
 
 
+@checked
 def write_explorer(
     run: Run,
     splits: Splits,

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
+from variform.config.checks import checked
 from variform.config.model import prior_name
 from variform.config.run import objective_name
 from variform.config.toml import to_command, to_dict
@@ -335,6 +336,7 @@ PICTURES: dict[PictureName, Callable[[Subject], Sketch | None]] = {
 """By the names of their files, in the order of the report; a function gives None where there is nothing to show."""
 
 
+@checked
 def plot(run: Run, name: PictureName) -> Figure:
     """One picture of a run's report, drawn anew.
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
+from variform.config.checks import checked
 from variform.config.choices import LanguageName
 from variform.pages.explorer.packing import packed
 from variform.pages.language import phrases_of_page
@@ -67,6 +68,7 @@ class Page:
         )
 
 
+@checked
 def render(
     contents: dict[str, Any],
     decoder: dict[str, Any],
