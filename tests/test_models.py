@@ -9,6 +9,8 @@ from importlib import resources
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
+import polars as pl
 import pytest
 import torch
 from scipy.integrate import trapezoid
@@ -128,6 +130,27 @@ def test_the_same_kind_comes_back_in_its_precision(designs, dtype):
     )
     assert brain.dtype == torch.float32 and not brain.requires_grad
     assert model.encode(x.tolist()).dtype == np.float64
+
+
+def test_a_table_is_taken_by_the_names_of_its_columns(tmp_path):
+    random = np.random.default_rng(0)
+    frame = pd.DataFrame(
+        {"mass": random.normal(size=60), "kind": random.choice(["oak", "elm"], 60)}
+    )
+    model = Model(built(read(frame, DataConfig(cells="mixed")), likelihood="mixed"))
+    codes = [list(model.schema.categories[1]).index(kind) for kind in frame["kind"]]
+    expected = model.encode(np.stack([frame["mass"], codes], 1))
+    others = [frame[["kind", "mass"]], pl.from_pandas(frame), frame.to_dict("list")]
+    for table in [frame, *others, frame.to_dict("records"), pl.from_pandas(frame).to_arrow()]:
+        np.testing.assert_array_equal(model.encode(table), expected)
+    with pytest.raises(ValueError, match="the table lacks 'kind'"):
+        model.encode(frame[["mass"]])
+
+
+def test_a_table_with_other_names_is_taken_by_their_places(designs):
+    other = pd.DataFrame(DESIGNS.numpy(), columns=["a", "b"])
+    model = Model(designs[1])
+    np.testing.assert_array_equal(model.encode(other), model.encode(DESIGNS))
 
 
 def test_samples_are_seeded_and_a_temperature_shrinks_them(designs):

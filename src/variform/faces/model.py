@@ -16,7 +16,7 @@ from torch import Tensor
 
 from variform.config.checks import Count, Positive, checked
 from variform.data.dataset import Dataset
-from variform.data.reading import rows_like
+from variform.data.reading import read_rows, rows_like
 from variform.data.schema import Schema
 from variform.evaluation import exploration, partial
 from variform.evaluation.log_likelihood import score
@@ -96,7 +96,7 @@ class Model:
         """The means of q(z|x), (N, latent_dim), and with `std` a second result, its standard deviations.
 
         Args:
-            x: Rows in the data's own units, (N, *event).
+            x: Rows in the data's own units, (N, *event); or of a table a DataFrame, columns by their names or records.
             given: See `Model`; a category '' is not known, and the model's classifier, if it has one, finds it.
             std: Whether to give the standard deviations too.
 
@@ -410,6 +410,11 @@ class Model:
 
     def _rows(self, x: Any, given: Given | None, *, is_part: bool = False) -> Dataset:
         schema = self.schema.with_gaps() if is_part else self.schema
+        if _names(x) & set(schema.columns):  # else by their places
+            rows = read_rows(x, schema, name="the table")
+            if given is None:
+                return rows
+            x = rows.raw
         return rows_like(_numbers(x), schema, given, unknown=True)
 
     def _contexts(self, given: Given | None, batch: tuple[int, ...]) -> Tensor | None:
@@ -457,6 +462,16 @@ def load(path: str | os.PathLike[str], *, trust: bool = False) -> Model:
     path = Path(path)
     with trusting(trust):
         return Model(load_vae(path / "model.safetensors" if path.is_dir() else path))
+
+
+def _names(values: Any) -> set[str]:
+    """The names of the columns of a DataFrame, a table of Arrow, columns by name or records; none of other values."""
+    if isinstance(values, list) and values and isinstance(values[0], Mapping):
+        values = values[0]
+    if isinstance(values, Mapping):
+        return set(map(str, values))
+    names = getattr(values, "column_names", None) or getattr(values, "columns", ())
+    return set(map(str, names))
 
 
 def _numbers(values: Any) -> Array:
