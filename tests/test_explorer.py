@@ -487,11 +487,10 @@ def test_limits_dim_examples_and_a_slider_of_a_column_moves_the_point_to_its_val
     assert low > np.nanmin(load)
     count = int((load >= low).sum())
     until(page, lambda: f"{count} of 200 examples" in page.locator(".more").inner_text())
-    shown = chromium.run(
-        "variform.ready.then((app) => app.contents.rows.names.filter((_, i) => app.view.map._isShown(i)))"
-    )
     names = np.concatenate([part.names for part in parts])
-    assert sorted(shown) == sorted(names[load >= low])
+    wanted = sorted(names[load >= low])
+    shown = "variform.ready.then((app) => app.contents.rows.names.filter((_, i) => app.view.map._isShown(i)))"
+    until(page, lambda: sorted(chromium.run(shown)) == wanted)  # the map follows in its next frame
     slider = page.get_by_label("width of the decoded design")
     start = np.array(chromium.run("variform.ready.then((app) => [...app.state.z])"))
     before = float(exploration.decode(vae, start)[0])

@@ -457,11 +457,12 @@ def test_dates_are_days_since_the_first_and_are_written_as_dates(tmp_path):
     assert schema.kinds == ("real", "real") and schema.dates == (first, "")
     assert Schema.from_dict(json.loads(json.dumps(schema.to_dict()))) == schema
     write_table(tmp_path / "new.csv", np.array([[31.4, 2.5], [-1.0, 3.0]]), schema)
-    dates = [str(np.datetime64(first) + 31), str(np.datetime64(first) - 1)]
+    days = np.timedelta64(31, "D"), np.timedelta64(1, "D")
+    dates = [str(np.datetime64(first) + days[0]), str(np.datetime64(first) - days[1])]
     with open(tmp_path / "new.csv") as file:
         assert [row["day"] for row in csv.DictReader(file)] == dates
     assert cell_text(schema, 0, 31.0) == dates[0] and cell_text(schema, 0, -1.0) == dates[1]
-    later = str(np.datetime64(first) + 10)
+    later = str(np.datetime64(first) + np.timedelta64(10, "D"))
     other = Source("more.csv", np.array([[0.0, 2.0]]), columns=("day", "mass"), dates=(later, ""))
     assert _rows_like(other, schema).raw.tolist() == [[10.0, 2.0]]
     lines = ["day,mass", *(f"{day},{one:.4f}" for day, one in zip(texts, mass, strict=True))]

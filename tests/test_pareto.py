@@ -59,7 +59,9 @@ def test_k_is_that_of_arviz(size):
     shapes = weights_of_many_shapes(size)
     ks = pareto_k(torch.from_numpy(np.stack(list(shapes.values()), 1)))
     for (name, log_weight), k in zip(shapes.items(), ks.tolist(), strict=True):
-        assert k == pytest.approx(arviz(log_weight), abs=1e-6), name
+        expected = arviz(log_weight)
+        if size > 26 or not math.isnan(expected):  # ArviZ 1.3 gives none of so few
+            assert k == pytest.approx(expected, abs=1e-6), name
 
 
 @pytest.mark.parametrize("size", [25, 226, 1000])

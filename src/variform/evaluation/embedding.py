@@ -42,8 +42,8 @@ def embedded(points: Array, kind: EmbeddingName = "tsne", *, seed: int = 0) -> A
     Example:
         >>> two = np.repeat([[0.0, 0, 0], [9, 9, 9]], 10, axis=0) + np.random.default_rng(0).normal(size=(20, 3))
         >>> places = embedded(two)
-        >>> np.abs(places[:10] - places[:10].mean(0)).max() < np.abs(places[:10] - places[10:]).max()
-        np.True_
+        >>> bool(np.abs(places[:10] - places[:10].mean(0)).max() < np.abs(places[:10] - places[10:]).max())
+        True
     """
     from sklearn.manifold import TSNE
 

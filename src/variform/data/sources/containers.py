@@ -139,7 +139,7 @@ def read_mat(path: Path, config: DataConfig) -> Source:
 
     def load(key: str) -> np.ndarray:
         try:
-            value = io.loadmat(path, variable_names=[key])[key]
+            value = io.loadmat(path, variable_names=[key], spmatrix=False)[key]
         except Exception as error:
             raise damaged(path.name, error) from error
         return value.toarray() if kinds[key] == "sparse" else np.asarray(value)
