@@ -64,7 +64,6 @@ def sharing(start: int, stop: int, total: int) -> Iterator[None]:
     """Inside, this process holds the rows from `start` to `stop` of a batch of `total` rows.
 
     Example:
-        >>> from variform.faces.cli.explore import draw
         >>> def draw(rows):
         ...     with seeded(0):
         ...         return uniform((rows, 2))
