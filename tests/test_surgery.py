@@ -1,5 +1,6 @@
 """The KL term in parts: the integral of a mixture, the sum of the parts, and the ceiling log N."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -123,3 +124,13 @@ def test_the_command_prints_the_parts(tmp_path, capsys):
     run(["evaluate", str(tmp_path / "run"), "--surgery"])
     printed = capsys.readouterr().out
     assert "mutual information of z and the row, at most log N = 5.283" in " ".join(printed.split())
+
+
+@pytest.mark.parametrize("prior", ["normal", "mixture", "vamp", "flow"])
+def test_models_in_single_precision_are_taken_apart_too(prior, tmp_path):
+    splits = data_of("gaussian", tmp_path)
+    vae = model_of("gaussian", splits, prior=prior).float()
+    single = dataclasses.replace(splits.test.take(torch.arange(10)), dtype=torch.float32)
+    found = surgery(vae, single)
+    parts = found["mutual_information"]["mean"] + found["marginal_kl"]["mean"]
+    assert found["rate"]["mean"] == pytest.approx(parts, abs=1e-6)

@@ -77,8 +77,8 @@ def surgery(
     with bar, draws.seeded(seed), evaluating(vae):
         q, z, distortion = _posteriors(vae, data, samples, seed)
         p = vae.latent_prior()
-        log_p = p.log_prob(z.to(distortion)).double().mean(0)
         log_own = q.log_prob(z).mean(0)
+        log_p = p.log_prob(vae.like(z)).double().mean(0)
         rate = kl(q, p).double() if has_closed_form_kl(q, p) else log_own - log_p
         task = bar.add_task("surgery", total=len(data))
         log_q, log_marginals = [], []
