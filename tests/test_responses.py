@@ -19,7 +19,7 @@ from variform.config.run import EvaluationConfig
 from variform.config.training import TrainConfig
 from variform.data.dataset import PARTS
 from variform.data.reading import read_rows
-from variform.evaluation.responses import linear_fits
+from variform.evaluation.probes import linear_fits
 from variform.faces.cli.commands import run as command
 from variform.pages.explorer.contents import gather
 from variform.pages.latents import plot_responses

@@ -12,9 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from variform.evaluation.standard_error import Estimate
+from variform.evaluation.standard_error import Estimate, jackknifed
 
-_GROUPS = 20
 _FOLDS = 5
 _BINS = 255  # of the boosted trees: a column of more categories is taken for numbers
 _MOST_PERMUTED = 200  # columns: with more, none is permuted
@@ -69,21 +68,13 @@ def compare_samples(generated: Tensor, real: Tensor, *, neighbours: int = 5) -> 
     x_x = _distances(x, x).fill_diagonal_(torch.inf)  # no row is its own neighbour
     y_y = _distances(y, y).fill_diagonal_(torch.inf)
     x_y = _distances(x, y)
-    measures = _measures(x_x, y_y, x_y, neighbours)
-    groups = min(_GROUPS, len(x))
-    group = torch.arange(len(x)) % groups
-    jackknife = []
-    for left_out in range(groups):
-        rows = (group != left_out).nonzero()
-        among = (rows, rows.mT)
-        jackknife.append(_measures(x_x[among], y_y[among], x_y[among], neighbours))
-    factor = (groups - 1) ** 0.5
-    estimates = {}
-    for name, value in measures.items():
-        replicates = torch.stack([measured[name] for measured in jackknife])
-        error = factor * replicates.std(correction=0).item()
-        estimates[name] = Estimate(value.item(), error, len(x))
-    return estimates
+
+    def measured(rows: Array) -> dict[str, float]:
+        of_rows = torch.from_numpy(rows)
+        among = (of_rows[:, None], of_rows)
+        return _measures(x_x[among], y_y[among], x_y[among], neighbours)
+
+    return jackknifed(measured, len(x))
 
 
 def _distances(x: Tensor, y: Tensor) -> Tensor:
@@ -91,7 +82,7 @@ def _distances(x: Tensor, y: Tensor) -> Tensor:
     return torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist")
 
 
-def _measures(x_x: Tensor, y_y: Tensor, x_y: Tensor, neighbours: int) -> dict[str, Tensor]:
+def _measures(x_x: Tensor, y_y: Tensor, x_y: Tensor, neighbours: int) -> dict[str, float]:
     """The five numbers from the distances within the real, within the generated, and from real to generated rows."""
     radius_of_x = x_x.kthvalue(neighbours, 1).values
     radius_of_y = y_y.kthvalue(neighbours, 1).values
@@ -100,13 +91,14 @@ def _measures(x_x: Tensor, y_y: Tensor, x_y: Tensor, neighbours: int) -> dict[st
     real_is_right = _is_right(x_x.amin(1), x_y.amin(1))
     generated_is_right = _is_right(y_y.amin(1), x_y.amin(0))
     is_right = torch.cat([real_is_right, generated_is_right])
-    return {
+    measures = {
         "precision": in_x.any(0).double().mean(),  # eq: sample-precision
         "recall": in_y.any(1).double().mean(),  # eq: sample-recall
         "density": in_x.sum(0).double().mean() / neighbours,  # eq: sample-density
         "coverage": in_x.any(1).double().mean(),  # eq: sample-coverage
         "c2st": is_right.mean(),  # eq: c2st
     }
+    return {name: value.item() for name, value in measures.items()}
 
 
 def _is_right(own: Tensor, other: Tensor) -> Tensor:

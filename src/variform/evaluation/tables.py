@@ -210,7 +210,7 @@ LINEAR = (
 
 
 def response_table(numbers: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
-    """What `evaluation.responses.linear_fits` found as header and rows of text."""
+    """What `evaluation.probes.linear_fits` found as header and rows of text."""
     rows = [
         [Own(name), r_squared(fit["codes"]), r_squared(fit["pca"]), f"{fit['rows']:,}"]
         for name, fit in numbers["responses"].items()

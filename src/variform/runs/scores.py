@@ -14,7 +14,7 @@ from variform.evaluation.annealing import Walk, certify
 from variform.evaluation.baselines import evaluate_baselines
 from variform.evaluation.log_likelihood import Scores, score
 from variform.evaluation.pareto import FEWEST_SAMPLES
-from variform.evaluation.responses import linear_fits
+from variform.evaluation.probes import linear_fits
 from variform.evaluation.summary import summary
 from variform.evaluation.surgery import surgery as parts_of_kl
 from variform.evaluation.tables import PCAS
