@@ -74,7 +74,7 @@ def public_functions():
 UNASKED = {
     *(
         f"variform.data.findings.{name}.__init__"
-        for name in ("columns.ColumnFindings", "proposal.Proposal", "inspection.Findings")
+        for name in ("columns.ColumnFindings", "inspection.Findings")
     ),
     "variform.data.schema.Schema.__init__",  # `read` makes it of data, and `Schema.from_dict` checks one of a file
     "variform.model.posteriors.log_std",  # within a compiled step, for the families, which are checked as they are made

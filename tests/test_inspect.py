@@ -12,15 +12,16 @@ import pytest
 from scipy import stats
 from scipy.spatial.distance import pdist
 from sklearn.cluster import AgglomerativeClustering
-from sklearn.decomposition import PCA
 
 from variform import DataConfig, read
+from variform.config.run import RunConfig
 from variform.data.constraints import Constraint
 from variform.data.findings import find
 from variform.data.outlines import layout_of
 from variform.data.sources.source import Source
 from variform.faces import cli
-from variform.runs.inspections import FILES, inspect, look
+from variform.runs.inspections import FILES, inspect, look, proposed
+from variform.runs.plan import begun, prepare
 
 # --- rules --------------------------------------------------------------------------------------------------------
 
@@ -382,35 +383,86 @@ def test_curves_are_known_and_their_latents_are_pca_for_99_percent():
         random.normal(size=(400, 1)) / k**1.5 * np.sin(np.pi * k * place) for k in range(1, 9)
     )
     found = find(Source("curves.npy", curves), DataConfig())
-    assert (found.form, found.proposal.scaling, found.proposal.likelihood) == (
-        "series", "common", "gaussian-shared"
-    )  # fmt: skip
-    expected = PCA(n_components=0.99, svd_solver="full").fit(curves).n_components_
-    assert found.proposal.latent_dim == expected > 3
+    assert found.form == "series"
     assert not found.spikes
     curves[5] += 40
     assert 5 in find(Source("curves.npy", curves), DataConfig()).far
 
 
-def test_latents_of_a_table_are_the_directions_that_were_planted():
+def test_what_so_few_rows_bear_is_said(tmp_path):
     random = np.random.default_rng(4)
-    rows = random.normal(size=(500, 3)) @ random.normal(size=(3, 12))
-    rows += 0.7 * random.normal(size=rows.shape)
-    rows *= np.geomspace(0.01, 100, 12)
-    proposal = find(Source("rows.npy", rows), DataConfig()).proposal
-    assert (proposal.latent_dim, proposal.likelihood, proposal.scaling) == (
-        3, "gaussian-per-feature", "standard"
-    )  # fmt: skip
-    clear = random.normal(size=(45, 3)) @ random.normal(size=(3, 12))
-    few = find(Source("rows.npy", clear), DataConfig()).proposal
-    assert few.latent_dim == 2 and "rows that are apart bear" in few.reasons[-1]
+    path = tmp_path / "few.npy"
+    np.save(path, random.normal(size=(45, 4)) @ random.normal(size=(4, 12)))
+    found, _ = look(str(path), DataConfig())
+    proposal = proposed(str(path), found, DataConfig())
+    assert proposal.latent_dim == 2
+    assert any("rows that are apart bear about a twentieth" in why for why in proposal.reasons)
 
 
-def test_a_table_with_words_spikes_or_gaps_is_for_a_mixed_law(found):
-    assert found.proposal.likelihood == "mixed"
-    assert "1 column of categories" in found.proposal.reasons[0]
-    binary = np.random.default_rng(0).integers(0, 2, (200, 4))
-    assert find(Source("b", binary), DataConfig()).proposal.likelihood == "bernoulli"
+def tables(random, rows=120):
+    """Small tables of every kind."""
+    numbers = random.normal(size=(rows, 3)) @ random.normal(size=(3, 8))
+    gaps = numbers.copy()
+    gaps[random.random(gaps.shape) < 0.1] = np.nan
+    kinds = {
+        "numbers": numbers,
+        "binary": random.integers(0, 2, (rows, 6)),
+        "counts": random.poisson(5, (rows, 5)),
+        "overdispersed": random.negative_binomial(2, 0.1, (rows, 5)),
+        "positive": np.exp(1.5 * random.normal(size=(rows, 4))),
+        "bounded": random.beta(0.8, 0.8, (rows, 4)),
+        "gaps": gaps,
+        "curves": np.cumsum(random.normal(size=(rows, 30)), 1) + 50,
+    }
+    frames = {}
+    for name, values in kinds.items():
+        titles = [f"y{place + 1}" if name == "curves" else letter for place, letter in
+                  zip(range(values.shape[1]), "abcdefgh" * 4, strict=False)]  # fmt: skip
+        frames[name] = pd.DataFrame(values, columns=titles)
+    words = pd.DataFrame(numbers[:, :4], columns=list("abcd"))
+    words["material"] = random.choice(["oak", "steel", "brass"], rows)
+    spiked = pd.DataFrame(numbers[:, :4], columns=list("abcd"))
+    spiked.loc[: rows // 3, "a"] = 68.5
+    return frames | {"categories": words, "spiked": spiked}
+
+
+EXPECTED = {
+    "numbers": "gaussian", "binary": "bernoulli", "counts": "poisson", "overdispersed": "negative-binomial",
+    "positive": "gaussian", "bounded": "gaussian", "gaps": "mixed", "curves": "gaussian", "categories": "mixed",
+    "spiked": "gaussian",
+}  # fmt: skip
+BUILT_IN = {"digits": "gaussian-shared", "brackets": "bernoulli", "sprites:200": "bernoulli"}
+
+
+@pytest.mark.parametrize("kind", [*EXPECTED, *BUILT_IN])
+def test_what_is_proposed_is_what_a_training_chooses(kind, tmp_path):
+    source = kind
+    if kind in EXPECTED:
+        source = str(tmp_path / "table.csv")
+        tables(np.random.default_rng(6))[kind].to_csv(source, index=False)
+    found, _ = look(source, DataConfig())
+    proposal = proposed(source, found, DataConfig())
+    plan = prepare(begun(RunConfig(source=source)))
+    assert proposal.likelihood == plan.config.model.likelihood == (EXPECTED | BUILT_IN)[kind]
+    assert proposal.latent_dim == plan.config.model.latent_dim
+    assert proposal.scaling == plan.splits.scaling
+    assert all(reason in plan.chosen for reason in proposal.reasons[:2])
+    more = [reason for reason in proposal.reasons if reason.startswith("beside it")]
+    laws = {"positive": "nearer log-normal", "bounded": "between two ends", "spiked": "a spike"}
+    assert [laws[kind] in text for text in more] == ([True] if kind in laws else [])
+
+
+def test_what_a_training_refuses_is_said_and_not_proposed(tmp_path):
+    path = tmp_path / "two.npy"
+    np.save(path, np.array([[np.inf, 1.0, 2.0], [1.0, 2.0, 4.0]] * 20))
+    found, proposal = inspect(str(path), tmp_path / "new")
+    assert proposal.likelihood is None and proposal.latent_dim is None and found.rows == 40
+    (reason,) = proposal.reasons
+    assert reason.startswith("none yet, for a training refuses these rows: ")
+    with pytest.raises(ValueError, match=re.escape(reason.split("rows: ")[1][:40])):
+        prepare(begun(RunConfig(source=str(path))))
+    numbers = json.loads((tmp_path / "new" / "inspect.json").read_text())
+    assert numbers["proposal"]["likelihood"] is None and numbers["proposal"]["reasons"] == [reason]
 
 
 # --- outlines -----------------------------------------------------------------------------------------------------
@@ -536,7 +588,7 @@ def test_a_column_to_be_ignored_is_ignored_by_the_schema_of_the_clean_rows_too(t
     pd.DataFrame(table).to_csv(tmp_path / "t.csv", index=False)
     folder = tmp_path / "new"
     config = DataConfig(ignore=("note, long", "c"))
-    found = inspect(str(tmp_path / "t.csv"), folder, config)
+    found, _ = inspect(str(tmp_path / "t.csv"), folder, config)
     by_name = {column.name: column for column in found.columns}
     assert by_name["note, long"].missing == 20 and by_name["note, long"].distinct == 2
     schema = tomllib.loads((folder / "columns.toml").read_text())["columns"]

@@ -254,10 +254,6 @@ def _visible(images: Array) -> Array:
 
 def tables(found: Findings) -> Iterator[Table]:
     """What is in the data, in tables for the page."""
-    proposal = found.proposal
-    yield Table(
-        "What to begin with", ("proposal, and why",), [(reason,) for reason in proposal.reasons]
-    )
     if found.unlearnable:
         yield Table(
             "What these rows are too few for",

@@ -14,23 +14,43 @@ import pyarrow.compute as pc
 
 from variform.config.columns import with_schema
 from variform.config.data import DataConfig
-from variform.config.model import ModelConfig
 from variform.config.run import RunConfig
 from variform.config.toml import to_command
 from variform.config.words import counted
 from variform.data.findings import ColumnFindings, Findings, find
+from variform.data.findings.limits import for_mixed
 from variform.data.sources.cells import as_texts
 from variform.data.sources.formats import FORMATS, check_options, read_source, source_format
 from variform.data.sources.meaning import source_of
 from variform.data.sources.tables import table_of
 from variform.data.sources.text_tables import Frame
 from variform.pages import findings as page
-from variform.pages.report import render
+from variform.pages.report import Table, render
 from variform.pages.vector import picture_of
+from variform.runs.plan import choices
 from variform.system.files import new_folder, write_json, write_text
 
 FILES = ("inspect.html", "inspect.json", "columns.toml", "clean.csv", "removed.csv")
 """What the folder holds."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Proposal:
+    """What a training would choose for these rows, by the same rules.
+
+    Args:
+        likelihood: Its likelihood; None where it would refuse the rows.
+        latent_dim: Its latent dimensions; likewise.
+        scaling: How it would scale the rows; likewise.
+        reasons: Why, in sentences without a full stop; or why it would refuse them.
+        command: The training.
+    """
+
+    likelihood: str | None = None
+    latent_dim: int | None = None
+    scaling: str | None = None
+    reasons: tuple[str, ...]
+    command: str
 
 
 def look(
@@ -85,7 +105,7 @@ def inspect(
     rules: Sequence[str] = (),
     id_pattern: str | None = None,
     command: str = "",
-) -> Findings:
+) -> tuple[Findings, Proposal]:
     """Look at a source and write what is found into a new folder: `FILES`.
 
     Args:
@@ -101,38 +121,74 @@ def inspect(
         ValueError: as `look`.
     """
     found, frame = look(source, config, rules=rules, id_pattern=id_pattern)
+    proposal = proposed(source, found, config)
     with new_folder(folder) as temporary:
-        write_json(temporary / "inspect.json", found.to_dict())
+        write_json(temporary / "inspect.json", to_dict(found, proposal))
         write_text(temporary / "columns.toml", "".join(schema_lines(found)))
         _write_rows(temporary, found, frame)
-        write_text(
-            temporary / "inspect.html", _page(found, training(source, found, config), command)
-        )
-    return found
+        write_text(temporary / "inspect.html", _page(found, proposal, command))
+    return found, proposal
 
 
-def training(source: str, found: Findings, config: DataConfig) -> str:
-    """The command of a training as it is proposed."""
-    proposal = found.proposal
+def proposed(source: str, found: Findings, config: DataConfig) -> Proposal:
+    """What `variform train` would choose for a source, with the roles and families that were found.
+
+    Args:
+        source: As of `look`.
+        found: What `look` found.
+        config: How to read the source.
+
+    Example:
+        >>> found, _ = look("digits", DataConfig())
+        >>> proposal = proposed("digits", found, DataConfig())
+        >>> proposal.likelihood, proposal.latent_dim, proposal.command
+        ('gaussian-shared', 10, 'variform train digits --out NEW')
+    """
+    run = RunConfig(source=source, data=_data_of_training(found, config))
+    command = to_command(run)
+    try:
+        chosen, splits, reasons = choices(run)
+    except ValueError as error:
+        refusal = f"none yet, for a training refuses these rows: {str(error).removesuffix('.')}"
+        return Proposal(reasons=(refusal,), command=command)
+    laws = for_mixed(found.columns)
+    is_gaussian = chosen.model.likelihood.startswith("gaussian")
+    if found.form == "table" and is_gaussian and laws:
+        better = f"beside it `likelihood='mixed'`, with laws of their own for {', '.join(laws)}"
+        reasons = (*reasons, better)
+    if splits.scaling:
+        reasons = (*reasons, f"scaling {splits.scaling}")
+    return Proposal(
+        likelihood=chosen.model.likelihood,
+        latent_dim=chosen.model.latent_dim,
+        scaling=splits.scaling,
+        reasons=reasons,
+        command=command,
+    )
+
+
+def _data_of_training(found: Findings, config: DataConfig) -> DataConfig:
+    """How a training reads the source: names of rows and what is ignored aside, and families together."""
     by_role = {
         role: tuple(column.name for column in found.columns if column.role == role)
         for role in ("id", "ignore")
     }
     has_columns = bool(found.columns) and found.columns[0].name != "column 1"
-    data = dataclasses.replace(config, cells="auto")
     if has_columns:
         rest = [*by_role["id"][1:], *by_role["ignore"]]
         first = by_role["id"][0] if by_role["id"] else None
-        data = dataclasses.replace(
-            data, id=config.id or first, ignore=tuple(dict.fromkeys([*config.ignore, *rest]))
+        config = dataclasses.replace(
+            config, id=config.id or first, ignore=tuple(dict.fromkeys([*config.ignore, *rest]))
         )
-    if proposal.scaling == "common":
-        data = dataclasses.replace(data, scaling="common")
     has_families = found.near is not None and len(found.near.sizes) < found.rows
     if has_families and config.group is None:
-        data = dataclasses.replace(data, group="families")
-    model = ModelConfig(likelihood=proposal.likelihood, latent_dim=proposal.latent_dim)
-    return to_command(RunConfig(source=source, data=data, model=model))
+        config = dataclasses.replace(config, group="families")
+    return config
+
+
+def to_dict(found: Findings, proposal: Proposal) -> dict[str, Any]:
+    """What inspect.json holds: all that was found, and the proposal."""
+    return found.to_dict() | {"proposal": dataclasses.asdict(proposal)}
 
 
 def summary(found: Findings) -> str:
@@ -169,7 +225,8 @@ def _shape(found: Findings) -> str:
     return counted(found.values.shape[1], "column")
 
 
-def _page(found: Findings, training: str, command: str) -> str:
+def _page(found: Findings, proposal: Proposal, command: str) -> str:
+    reasons = [(f"{reason}.",) for reason in proposal.reasons]
     with tempfile.TemporaryDirectory() as place:
         pictures = []
         for number, (title, caption, figure) in enumerate(page.figures(found)):
@@ -179,12 +236,15 @@ def _page(found: Findings, training: str, command: str) -> str:
             title=f"What is in {found.source}",
             summary=summary(found),
             facts=facts(found),
-            tables=list(page.tables(found)),
+            tables=[
+                Table("What to begin with", ("proposal, and why",), reasons),
+                *page.tables(found),
+            ],
             pictures=pictures,
-            command=command or training,
+            command=command or proposal.command,
             notes=[
                 *found.notes,
-                f"To begin with: {training}",
+                f"To begin with: {proposal.command}",
                 "Rows far out and nearly equal rows stay in clean.csv; a split by families keeps the latter together.",
                 "columns.toml has a table for each column, to be edited; a training with `schema` takes what it says.",
             ],

@@ -81,6 +81,21 @@ class Plan:
     chosen: str
 
 
+def choices(config: RunConfig) -> tuple[RunConfig, Splits, tuple[str, ...]]:
+    """What a run would choose of its model by its data, without the model: the configuration, the data, and why.
+
+    Raises:
+        ValueError, OSError: for data or options that do not fit.
+
+    Example:
+        >>> config, _, reasons = choices(RunConfig(source="digits"))
+        >>> config.model.likelihood, reasons[1]
+        ('gaussian-shared', '10 latent dimensions (usual for images)')
+    """
+    config = begun(config)
+    return _read(config, config.source, None, None)
+
+
 def prepare(
     config: RunConfig,
     source: object = None,

@@ -1,4 +1,4 @@
-"""What is in data before anything is trained: a page for columns, one for rows, one for what to begin with."""
+"""What is in data before anything is trained: a page for columns, one for rows, one for what they are too few for."""
 
 from variform.data.findings.columns import ColumnFindings
 from variform.data.findings.inspection import Findings, find

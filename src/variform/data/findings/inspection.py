@@ -20,7 +20,7 @@ from variform.data.findings.columns import (
     is_series,
 )
 from variform.data.findings.laws import columns_with_laws
-from variform.data.findings.proposal import Proposal, proposed, unlearnable
+from variform.data.findings.limits import unlearnable
 from variform.data.findings.rows import (
     NearRows,
     RuleFindings,
@@ -63,7 +63,6 @@ class Findings:
         far: Rows that are far from every other.
         removed: Reasons for which a row is not clean, by its number.
         unlearnable: What cannot be learned from so few rows.
-        proposal: What to begin with.
         notes: Sentences on how it was read, and on what was not looked for.
         place: Where each row stands in the source, in words.
     """
@@ -83,7 +82,6 @@ class Findings:
     far: tuple[int, ...]
     removed: dict[int, list[str]]
     unlearnable: tuple[str, ...]
-    proposal: Proposal
     notes: tuple[str, ...]
     place: Callable[[int], str] = field(repr=False)
 
@@ -112,7 +110,6 @@ class Findings:
             "far": list(self.far),
             "removed": [[row, *reasons] for row, reasons in self.removed.items()],
             "unlearnable": list(self.unlearnable),
-            "proposal": dataclasses.asdict(self.proposal),
             "notes": list(self.notes),
         }
         if self.near is not None:
@@ -188,7 +185,6 @@ def find(
     far = far_rows(values[:, is_content]) if form == "series" else ()
     spot = place or source.place
     removed = unclean(values if table else None, duplicates, checked, spot)
-    proposal = proposed(values, form, columns, source, near)
     return Findings(
         source=source.name,
         form=form,
@@ -205,7 +201,6 @@ def find(
         far=far,
         removed=removed,
         unlearnable=tuple(unlearnable(columns, form, len(values), near, groups)),
-        proposal=proposal,
         notes=(*source.notes, *notes, *unsearched),
         place=spot,
     )

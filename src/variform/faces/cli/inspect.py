@@ -48,20 +48,20 @@ def inspect(
     from variform.runs import inspections
 
     command = _command(source, rule, id_pattern, data)
-    found = inspections.inspect(
+    found, proposal = inspections.inspect(
         source, folder, data, rules=rule, id_pattern=id_pattern, command=command
     )
     with kept_in(folder):
         if json:
-            print_json(found.to_dict())
+            print_json(inspections.to_dict(found, proposal))
             return
         for note in found.notes:
             say(f"Note: {note}")
         print_table(("what", "found"), inspections.facts(found), justify="left")
         say(inspections.summary(found))
-        for reason in found.proposal.reasons:
+        for reason in proposal.reasons:
             say(f"Proposed: {reason}.")
-        say(f"Begin with: {inspections.training(source, found, data)}")
+        say(f"Begin with: {proposal.command}")
         say(f"Page: {folder / 'inspect.html'}")
 
 
