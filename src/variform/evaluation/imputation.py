@@ -315,30 +315,17 @@ _UNITS = {"image": "raw units", "table": "standard deviations of the training ro
 
 def _of_numbers(error: Array, naive: Array, inside: Array, taken: Array) -> dict[str, Any]:
     return {
-        "rmse": _root(_mean(error**2, taken)).to_dict(),
-        "rmse_of_means": _root(_mean(naive**2, taken)).to_dict(),
-        "coverage": _mean(inside, taken).to_dict(),
+        "rmse": _root(Estimate.of_cells(error**2, taken)).to_dict(),
+        "rmse_of_means": _root(Estimate.of_cells(naive**2, taken)).to_dict(),
+        "coverage": Estimate.of_cells(inside, taken).to_dict(),
     }
 
 
 def _of_categories(error: Array, naive: Array, taken: Array) -> dict[str, Any]:
     return {
-        "accuracy": _mean(error == 0, taken).to_dict(),
-        "accuracy_of_mode": _mean(naive == 0, taken).to_dict(),
+        "accuracy": Estimate.of_cells(error == 0, taken).to_dict(),
+        "accuracy_of_mode": Estimate.of_cells(naive == 0, taken).to_dict(),
     }
-
-
-def _mean(values: Array, taken: Array) -> Estimate:
-    """The mean over cells; the cells of a row may depend on each other, as a ratio of two sums over rows."""
-    axes = tuple(range(1, taken.ndim))
-    sums = np.where(taken, values, 0.0).sum(axes)
-    counts = taken.sum(axes)
-    mean = sums.sum() / counts.sum()
-    rows = int((counts > 0).sum())
-    if rows < 2:
-        return Estimate(float(mean), math.nan, rows)
-    squares = ((sums - mean * counts) ** 2).sum() * rows / (rows - 1)
-    return Estimate(float(mean), float(math.sqrt(squares) / counts.sum()), rows)
 
 
 def _root(square: Estimate) -> Estimate:

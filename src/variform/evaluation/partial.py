@@ -240,21 +240,68 @@ def complete(
     raw = raw.to(torch.promote_types(raw.dtype, torch.float32))
     if ends is not None:
         raw = raw.masked_fill(~ends[0].isnan(), math.nan)
-    known = _with_flags(schema, raw, ends)
-    rows = _like(data, known, schema)
-    parts, points, trust = [], [], []
-    with draws.seeded(seed), evaluating(vae):
+    rows = part_rows(schema, data, raw, ends)
+    known = rows.gather(torch.arange(len(rows)))
+    with evaluating(vae):
         part_vae = vae.for_parts(None if ends is None else _prepared(schema, ends))
-        for x, context, weighted in _weighed(part_vae, rows, samples, refine, seed):
-            trust.append(_trust_of(part_vae, schema, x, weighted))
-            points.append(weighted.resample(count))
-            parts.append(_values(part_vae, points[-1], context, draw=draw))
-    prepared = torch.cat(parts, 1).cpu()  # (count, N, *event)
+    prepared, z, numbers = draw_prepared(
+        part_vae, rows, count=count, draw=draw, samples=samples, refine=refine, seed=seed
+    )
     values = _rows_of(schema, prepared, known, ends, rounded=draw and _is_whole(vae))
-    numbers = {name: torch.cat([part[name] for part in trust]).cpu().numpy() for name in trust[0]}
-    z = torch.cat(points, 1).cpu()
     drawn_rows = (part.movedim(0, 1).numpy() for part in (values, z))
     return Completion(*drawn_rows, **numbers, samples=samples)
+
+
+def part_rows(
+    schema: Schema, data: Dataset, raw: Tensor, ends: tuple[Tensor, Tensor] | None = None
+) -> Dataset:
+    """Rows of `data` with other values, of which any may be missing, and with the flags that follow from the others.
+
+    Args:
+        schema: What the rows are.
+        data: N rows, whose contexts these have too.
+        raw: Their values, (N, *shape), NaN for what is free.
+        ends: Low and high end of each column, NaN without a range.
+
+    Raises:
+        ValueError: for a column that is known although its flag is not (`Schema.rules`), where the flag is not clear.
+    """
+    return _like(data, _with_flags(schema, raw, ends), schema)
+
+
+def draw_prepared(
+    vae: VAE,
+    data: Dataset,
+    *,
+    count: int,
+    draw: bool = True,
+    samples: int,
+    refine: int,
+    seed: int,
+) -> tuple[Tensor, Tensor, dict[str, Array]]:
+    """Whole rows given what is there of each, as the model sees them: neither rounded nor clipped, as p(b|a) has them.
+
+    Args:
+        vae: A model for parts of rows, `VAE.for_parts`.
+        data: N rows with NaN for what is free, whose schema may have gaps.
+        count: As of `complete`.
+        draw: As of `complete`.
+        samples: As of `complete`.
+        refine: As of `complete`.
+        seed: As of `complete`.
+
+    Returns:
+        The rows, (count, N, *event), of which what was known is drawn too; the latent points that they were drawn at,
+        (count, N, latent_dim); and log_p, ess and pareto_k, (N,) each, as of `Completion`.
+    """
+    parts, points, trust = [], [], []
+    with draws.seeded(seed), evaluating(vae):
+        for x, context, weighted in _weighed(vae, data, samples, refine, seed):
+            trust.append(_trust_of(vae, data.schema, x, weighted))
+            points.append(weighted.resample(count))
+            parts.append(_values(vae, points[-1], context, draw=draw))
+    numbers = {name: torch.cat([part[name] for part in trust]).cpu().numpy() for name in trust[0]}
+    return torch.cat(parts, 1).cpu(), torch.cat(points, 1).cpu(), numbers
 
 
 @dataclass(frozen=True)

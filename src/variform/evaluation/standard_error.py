@@ -39,6 +39,32 @@ class Estimate:
         return cls(values.mean().item(), se, len(values))
 
     @classmethod
+    def of_cells(cls, values: np.ndarray, taken: np.ndarray) -> "Estimate":
+        """The mean over cells; the cells of a row may depend on each other, as a ratio of two sums over rows.
+
+        Args:
+            values: (N, ...), looked at where `taken`.
+            taken: Which cells count, likewise, at least one.
+
+        Reference:
+            Cochran (1977), section 2.11: the variance of a ratio.
+
+        Example:
+            >>> taken = np.array([[True, True], [True, False]])
+            >>> Estimate.of_cells(np.array([[1.0, 2.0], [6.0, 9.0]]), taken).mean
+            3.0
+        """
+        axes = tuple(range(1, taken.ndim))
+        sums = np.where(taken, values, 0.0).sum(axes)
+        counts = taken.sum(axes)
+        mean = sums.sum() / counts.sum()
+        rows = int((counts > 0).sum())
+        if rows < 2:
+            return cls(float(mean), math.nan, rows)
+        squares = ((sums - mean * counts) ** 2).sum() * rows / (rows - 1)
+        return cls(float(mean), float(math.sqrt(squares) / counts.sum()), rows)
+
+    @classmethod
     def corrected(cls, rough: "Tensor", better: "Tensor", rows: "Tensor") -> "Estimate":
         r"""The mean of better values, known of n random rows, by rough ones that are known of all N.
 
