@@ -45,6 +45,7 @@ MEMBERS = (
     "## A sampler",
     "## A file format",
     "## A metric",
+    "## A question in depth",
     "## An option that reaches training",
     "## A view of the explorer page",
 )
@@ -130,7 +131,8 @@ def workspace(tmp_path_factory):
         "*/config.toml"
     ):  # the tests open runs with this package, which has no such option
         text = file.read_text(encoding="utf-8")
-        file.write_text(text.replace("weight_decay = 0.0\n", ""), encoding="utf-8")
+        text = text.replace("weight_decay = 0.0\n", "").replace("width = true\n", "")
+        file.write_text(text.replace("width = false\n", ""), encoding="utf-8")
     return folder
 
 
@@ -169,6 +171,18 @@ def test_it_leaves_torch_and_has_a_page(workspace):
     }
     for file in (workspace / "laplace.html", workspace / "laplace" / "explorer.html"):
         assert "laplace" in json_of(file.read_text(encoding="utf-8"))
+
+
+def test_the_question_is_answered_in_the_report_and_on_the_page(workspace):
+    numbers = json.loads((workspace / "laplace" / "evaluation.json").read_text(encoding="utf-8"))
+    run = open_run(workspace / "laplace")
+    stds = encode(run.vae, run.data().test)[1]
+    assert numbers["width"]["width"]["mean"] == pytest.approx(stds.mean(), rel=1e-6)
+    answer = "Width of the posterior: A code is known within"
+    assert answer in (workspace / "printed.txt").read_text(encoding="utf-8")
+    for name in ("report.html", "explorer.html"):
+        text = (workspace / "laplace" / name).read_text(encoding="utf-8")
+        assert "Width of the posterior" in (text if name == "report.html" else json_of(text))
 
 
 def test_the_sampler_has_the_moments_of_the_rows_and_draws(workspace):

@@ -30,6 +30,7 @@ SAID = (
     *("data/sources/images.py", "data/sources/marks.py", "data/sources/split_tables.py"),
     *("data/sources/tables.py", "data/sources/text_tables.py"),
     *("runs/explorer.py", "runs/pictures.py", "runs/retraining.py"),
+    *(f"evaluation/sections/{path.name}" for path in SOURCE.glob("evaluation/sections/*.py")),
     *(
         "pages/examples.py",
         "pages/explorer/contents.py",
@@ -62,6 +63,8 @@ def literals(path):
     tree = ast.parse(path.read_text(encoding="utf-8"))
     left_out = set()
     for node in ast.walk(tree):
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
+            left_out |= {id(child) for child in ast.walk(node.value)}
         if isinstance(node, ast.Raise | ast.Assert | ast.AnnAssign | ast.arg):
             parts = [node.annotation] if isinstance(node, ast.AnnAssign | ast.arg) else [node]
             left_out |= {id(child) for part in parts if part for child in ast.walk(part)}
@@ -85,6 +88,8 @@ def pieces(text):
 @pytest.mark.parametrize("module", SAID)
 def test_every_phrase_that_a_page_says_has_a_translation(code, module):
     known = " ".join(key for phrases in table(code).values() for key in phrases)
+    glossary = (SOURCE.parents[1] / "docs" / "glossary.md").read_text(encoding="utf-8")
+    known += " ".join(re.findall(r"^### (.+)$", glossary, re.MULTILINE))  # has a file a language
     known = HOLE.sub(" ", known).lower()
     lacking = {
         piece

@@ -70,5 +70,5 @@ def test_every_option_of_every_command_is_known():
         own = {
             parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY
         }
-        names |= own - {"model", "train", "evaluation", "drawing"}
+        names |= own - {"model", "train", "evaluation", "drawing", "in_depth"}
     assert names == NAMES

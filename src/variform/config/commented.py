@@ -79,9 +79,11 @@ def _assigned(name: str, value: Any) -> str:
 
 
 def _meanings(of: type) -> dict[str, str]:
-    """What the docstring of a configuration says of each field."""
-    text = (inspect.getdoc(of) or "").partition("Args:")[2]
-    return {name: " ".join(words.split()) for name, words in _ARGUMENT.findall(text)}
+    """What the docstrings of a configuration, and of those that it extends, say of each field."""
+    texts = [(inspect.getdoc(each) or "").partition("Args:")[2] for each in reversed(of.mro())]
+    return {
+        name: " ".join(words.split()) for text in texts for name, words in _ARGUMENT.findall(text)
+    }
 
 
 def _facts(hint: Any, default: Any) -> list[str]:

@@ -13,8 +13,6 @@ NAMES = frozenset(
         *(field.name for part in RunConfig().parts for field in dataclasses.fields(part)),
         *(field.name for field in dataclasses.fields(DrawingConfig)),
         *(
-            "ais",
-            "ais_steps",
             "apart",
             "architecture",
             "bookmarks",
@@ -59,7 +57,6 @@ NAMES = frozenset(
             "samples",
             "seed",
             "seeds",
-            "surgery",
         ),
         *(
             "rows",

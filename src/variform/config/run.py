@@ -7,14 +7,15 @@ from pathlib import Path
 
 from variform.config.checks import Count, Natural, checked, require
 from variform.config.data import DataConfig
+from variform.config.in_depth import InDepth
 from variform.config.model import ModelConfig
 from variform.config.training import TrainConfig
 
 
 @checked
 @dataclass(frozen=True, kw_only=True)
-class EvaluationConfig:
-    """How a trained model is evaluated.
+class EvaluationConfig(InDepth):
+    """How a trained model is evaluated, and the sections that its report has, see `InDepth`.
 
     Args:
         refine: Score the rows once more with a q(z|x) of its own for each, this many steps on its own ELBO from what

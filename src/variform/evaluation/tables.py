@@ -40,50 +40,6 @@ def numbers_table(numbers: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
     return [_rows_of(numbers), *head], rows
 
 
-def certificate_table(numbers: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
-    """What `annealing.certify` found, as header and rows of text."""
-    found = numbers["certified"]
-    words = {
-        "nll": f"NLL, annealed: {found['chains']} chains, {found['temperatures']} temperatures",
-        "nll_importance": f"NLL, k = {found['samples']}",
-        "bracket": "between the bounds from both sides, on rows that the model drew",
-        "amortisation_gap": f"amortisation gap: -ELBO, less that of q refined in {found['refine']} steps",
-        "approximation_gap": "approximation gap: what the best q of its family leaves",
-        "ess": f"effective chains, of {found['chains']}",
-    }
-    head = [f"{found['nll']['n']:,} rows at random, nats", "VAE"]
-    return head, [[text, show(found[name])] for name, text in words.items() if name in found]
-
-
-def surgery_table(numbers: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
-    """What `surgery` found, as header and rows of text."""
-    found = numbers["surgery"]
-    ceiling = (
-        f"mutual information of z and the row, at most log N = {found['most_information']:.3f}"
-    )
-    words = {
-        "distortion": "distortion, -E log p(x|z) of prepared rows",
-        "rate": "rate, KL(q(z|x) || p(z))",
-        "mutual_information": ceiling
-        + (", reached: take more rows" if found["is_saturated"] else ""),
-        "marginal_kl": "KL(q(z) || p(z)), of the codes of all rows together",
-        "total_correlation": "of it total correlation: latents that depend on each other",
-    }
-    rows = [[text, show(found[name])] for name, text in words.items()]
-    by_latent = found["dimension_wise_kl"]
-    if by_latent is not None:
-        whole = found["marginal_kl"]["mean"] - found["total_correlation"]["mean"]
-        rows.append(["of it KL(q(z_d) || p(z_d)), over all latents", f"{whole:.3f}"])
-    active = found["active_units"]
-    definitions = {"by_mean": "variance of means", "by_kl": "KL", "by_information": "information"}
-    for name, text in definitions.items():
-        if name in active:
-            rows.append(
-                [f"active units by {text}, above 0.01", f"{active[name]} of {active['of']}"]
-            )
-    return [f"{found['rate']['n']:,} rows, nats", "VAE"], rows
-
-
 def _label(key: str, numbers: dict[str, Any]) -> str:
     label = METRICS[key].name(numbers.get("data_unit", ""))
     return f"{label}, k = {numbers['nll']['samples']}" if key == "nll" else label

@@ -13,8 +13,10 @@ from matplotlib.figure import Figure
 
 from variform.config.checks import Count, Natural, checked
 from variform.config.choices import ProgressStyle
+from variform.config.in_depth import InDepth
 from variform.config.model import OWN_PARTS
 from variform.config.run import RunConfig, default_folder
+from variform.config.words import listed
 from variform.evaluation.conclusion import conclude
 from variform.evaluation.embedding import EmbeddingName
 from variform.evaluation.tables import numbers_table
@@ -73,6 +75,7 @@ class Run(folder.Run):
         samples: Count | None = None,
         refine: Natural | None = None,
         seed: int = 0,
+        **in_depth: Any,
     ) -> dict[str, Any]:
         """Numbers with standard errors over the rows of a split, as `variform.evaluate` gives them.
 
@@ -84,8 +87,15 @@ class Run(folder.Run):
             refine: Score the rows once more with a q(z|x) of its own for each, this many steps on its own ELBO; by
                 default as many as the run's own evaluation took.
             seed: Seed of the draws.
+            **in_depth: What to look at in depth, fields of `config.in_depth.InDepth`, as in `surgery=True`; by default
+                what the run's own evaluation was asked.
+
+        Raises:
+            ValueError: for a field that there is not.
         """
         options: dict[str, Any] = {"samples": samples, "refine": refine, "seed": seed}
+        if in_depth:
+            options["in_depth"] = _in_depth(in_depth)
         return assess(self, self.data(), split=split, **options)
 
     @checked
@@ -145,6 +155,17 @@ class Run(folder.Run):
         return comparisons.compare(
             [self.folder, *folders], samples=samples, refine=refine, seed=seed
         )
+
+
+def _in_depth(asked: dict[str, Any]) -> InDepth:
+    names = [field.name for field in dataclasses.fields(InDepth)]
+    unknown = [name for name in asked if name not in names]
+    if unknown:
+        raise ValueError(
+            f"`evaluate` must be asked for fields of InDepth, {listed(names)}; got `{unknown[0]}`. Write it as one of "
+            "these."
+        )
+    return InDepth(**asked)
 
 
 @checked

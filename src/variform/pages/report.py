@@ -61,6 +61,23 @@ class Table:
 
 
 @dataclass(frozen=True)
+class Question:
+    """What was asked of a model in depth: it opens with a click on its answer.
+
+    Args:
+        title: What it is about.
+        asked: What was asked, in a sentence.
+        answer: What the numbers mean, in a sentence.
+        tables: The numbers.
+    """
+
+    title: str
+    asked: str
+    answer: str
+    tables: Sequence[Table]
+
+
+@dataclass(frozen=True)
 class Part:
     """A panel of a figure, or an entry of its legend, as an element of the page.
 
@@ -130,6 +147,7 @@ def render(
     top: Picture | None = None,
     folded: Sequence[tuple[str, str]] = (),
     networks: str = "",
+    questions: Sequence[Question] = (),
     words: Words = ENGLISH,
 ) -> str:
     """The report as the text of one HTML page.
@@ -154,6 +172,7 @@ def render(
         top: The picture that stands above the numbers.
         folded: Names and values, as facts, that few readers need: they stand at the end and open with a click.
         networks: A drawing of the model's networks as an element of the page, which opens there too.
+        questions: What was asked in depth, in the order of the page.
         words: The language. Whatever is passed is English; an `Own` text stays as it is in every language.
 
     Raises:
@@ -181,6 +200,7 @@ def render(
     environment.filters["say"] = words.say
     environment.filters["options"] = partial(_options, words)
     environment.filters["unbroken"] = unbroken
+    every = [*tables, *(table for question in questions for table in question.tables)]
     source = (
         resources.files("variform.pages").joinpath("report.html.j2").read_text(encoding="utf-8")
     )
@@ -201,7 +221,11 @@ def render(
         top=_embed(top) if top else None,
         folded=folded,
         networks=networks,
-        glossary=_glossary(tables, words),
+        questions=[
+            (question, [(table, _numeric_columns(table)) for table in question.tables])
+            for question in questions
+        ],
+        glossary=_glossary(every, words),
         light=PALETTE,
         dark=DARK_PALETTE,
     )

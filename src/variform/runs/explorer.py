@@ -9,6 +9,7 @@ import torch
 from variform.config.checks import checked
 from variform.config.choices import LanguageName
 from variform.config.model import network_name, prior_name
+from variform.config.options import in_options
 from variform.config.run import RunConfig, objective_name
 from variform.config.words import counted
 from variform.data.dataset import Dataset, Splits
@@ -19,6 +20,7 @@ from variform.evaluation.embedding import EmbeddingName
 from variform.evaluation.exploration import decode, encode, prior_points
 from variform.evaluation.latents import active_units
 from variform.evaluation.samplers import SAMPLERS
+from variform.evaluation.sections import sections_of
 from variform.evaluation.tables import headings, numbers_table
 from variform.evaluation.verdict import placed
 from variform.model.vae import VAE, HasVAE, vae_of
@@ -88,6 +90,32 @@ def _links(numbers: dict[str, Any]) -> list[str]:
     leads = headings(numbers)
     names = [row[0] for row in numbers_table(numbers)[1]]
     return [f"report.html#{anchor_of(leads[name][0])}" if name in leads else "" for name in names]
+
+
+def _questions(numbers: dict[str, Any]) -> list[dict[str, Any]]:
+    """What the evaluation was asked in depth, as the page shows it."""
+    questions = []
+    for name, section in sections_of(numbers).items():
+        found = numbers[name]
+        tables = [
+            {
+                "title": lines.title,
+                "header": list(lines.header),
+                "rows": [list(row) for row in lines.rows],
+                "note": in_options(lines.note),
+            }
+            for lines in section.tables(found)
+        ]
+        questions.append(
+            {
+                "title": section.title,
+                "asked": section.question,
+                "answer": in_options(section.answer(found)),
+                "tables": tables,
+                "meanings": dict(section.meanings),
+            }
+        )
+    return questions
 
 
 def _require_small(run: Run) -> None:
@@ -186,6 +214,7 @@ def explorer_contents(
         prior=prior,
         laws=laws,
         table=numbers_table(numbers),
+        questions=_questions(numbers),
         facts=facts,
         study=None if study is None else gather_study(study[1], study[0], seed=seed),
         count=rows,

@@ -22,6 +22,7 @@ from variform.data.schema import Schema
 from variform.evaluation import exploration
 from variform.evaluation.conclusion import conclude
 from variform.evaluation.metrics import METRICS
+from variform.evaluation.sections import sections_of
 from variform.evaluation.tables import (
     LINEAR,
     baseline_names,
@@ -47,7 +48,7 @@ from variform.pages.latents import (
     plot_responses,
     plot_traversals,
 )
-from variform.pages.report import Picture, Table, render
+from variform.pages.report import Picture, Question, Table, render
 from variform.pages.vector import picture_of
 from variform.runs.folder import FIGURES, PictureName, Run
 from variform.runs.records import history as history_of
@@ -421,6 +422,7 @@ def write_report(
         facts=[],
         folded=[*_facts(run, splits, numbers, history), *_environment(run)],
         tables=_tables(splits.schema, numbers, axes),
+        questions=_questions(numbers),
         pictures=pictures[1:],
         command=to_command(config),
         warnings=placed(numbers.get("warnings", ()), run.folder),
@@ -523,6 +525,29 @@ def _tables(schema: Schema, numbers: dict[str, Any], axes: dict[str, Any] | None
     if worst := numbers.get("worst"):
         tables.append(_worst_rows(schema, worst))
     return tables
+
+
+def _questions(numbers: dict[str, Any]) -> list[Question]:
+    """What the evaluation was asked in depth."""
+    return [
+        Question(
+            section.title,
+            section.question,
+            section.answer(numbers[name]),
+            [
+                Table(
+                    lines.title or section.title,
+                    lines.header,
+                    lines.rows,
+                    lines.note,
+                    section.meanings,
+                    section.headings,
+                )
+                for lines in section.tables(numbers[name])
+            ],
+        )
+        for name, section in sections_of(numbers).items()
+    ]
 
 
 def _worst_rows(schema: Schema, worst: list[dict[str, Any]]) -> Table:

@@ -14,6 +14,7 @@ from variform.config.checks import Range, recorded
 from variform.config.run import RunConfig
 from variform.config.toml import from_toml
 from variform.evaluation.metrics import METRICS
+from variform.evaluation.sections import sections_of
 from variform.system.files import from_json, read_json
 from variform.training.history import epochs, resume_command
 
@@ -177,12 +178,17 @@ def read_evaluation(path: Path) -> dict[str, Any]:
         FileNotFoundError: when there is no such file.
         ValueError: for a file that is damaged, or of something else; says where.
     """
-    return recorded(
-        Evaluation,
-        read_json(path),
-        f"{path} must hold the numbers of an evaluation",
-        "Fetch it again, or have it written anew by variform train --resume with the run's folder.",
+    rule = f"{path} must hold the numbers of an evaluation"
+    remedy = (
+        "Fetch it again, or have it written anew by variform train --resume with the run's folder."
     )
+    numbers = recorded(Evaluation, read_json(path), rule, remedy)
+    for name, section in sections_of(numbers).items():
+        try:
+            section.answer(numbers[name]), section.tables(numbers[name])
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            raise ValueError(f"{rule}; its {name} is not what it should be. {remedy}") from error
+    return numbers
 
 
 class Moved(TypedDict):

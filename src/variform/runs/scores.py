@@ -8,15 +8,15 @@ from typing import Any, Literal, TypedDict
 import torch
 from torch import Tensor
 
-from variform.config.checks import Count, Natural, checked, recorded
+from variform.config.checks import Count, checked, recorded
+from variform.config.in_depth import InDepth
 from variform.data.dataset import Dataset, Splits
-from variform.evaluation.annealing import Walk, certify
 from variform.evaluation.baselines import evaluate_baselines
 from variform.evaluation.log_likelihood import Scores, score
 from variform.evaluation.pareto import FEWEST_SAMPLES
 from variform.evaluation.probes import linear_fits
+from variform.evaluation.sections import Scene, measured
 from variform.evaluation.summary import summary
-from variform.evaluation.surgery import surgery as parts_of_kl
 from variform.evaluation.tables import PCAS
 from variform.export.sampler_file import identity
 from variform.model.vae import VAE
@@ -29,18 +29,18 @@ from variform.version import __version__
 @checked
 def assess(
     run: Run, splits: Splits, *, split: Literal["test", "valid", "train"] = "test", samples: Count | None = None,
-    refine: int | None = None, ais: Natural = 0, ais_steps: Count = 100, surgery: bool = False, seed: int = 0,
-    progress: bool = False, keep: bool = False,
+    refine: int | None = None, in_depth: InDepth | None = None, seed: int = 0, progress: bool = False,
+    keep: bool = False,
 ) -> dict[str, Any]:  # fmt: skip
     """`evaluate` on a split of the run's data, with what a reader needs to repeat it.
 
-    `samples` and `refine` are as for `evaluate`, and by default those of the run's own configuration.
-    Of `ais` rows at random log p(x) is annealed as well, see `annealing.certify`: `certified`; with
-    `surgery` the KL term of all rows is taken apart: `surgery`. With `keep` the
-    scores of the rows are written into the run's folder.
+    `samples` and `refine` are as for `evaluate`, and by default those of the run's own configuration, as is `in_depth`,
+    which asks for sections: each stands in the numbers by its name. With `keep` the scores of the rows are
+    written into the run's folder.
     """
     samples = run.config.evaluation.nll_samples if samples is None else samples
     refine = run.config.evaluation.refine if refine is None else refine
+    in_depth = run.config.evaluation if in_depth is None else in_depth
     rows: Dataset = getattr(splits, split)
     scores = score(run.vae, rows, samples=samples, seed=seed, progress=progress)
     baselines = evaluate_baselines(run.vae, rows, splits.train, scores, seed=seed)
@@ -60,13 +60,9 @@ def assess(
     numbers["worst"] = _worst(rows, scores)
     if fits := linear_fits(run.vae, rows, splits.train, seed=seed):
         numbers["responses"] = fits
-    if ais:
-        walk = Walk(temperatures=ais_steps)
-        numbers["certified"] = certify(
-            run.vae, rows, rows=ais, samples=samples, walk=walk, seed=seed, progress=progress
-        )
-    if surgery:
-        numbers["surgery"] = parts_of_kl(run.vae, rows, seed=seed, progress=progress)
+    numbers |= measured(
+        Scene(run.vae, rows, splits, scores, samples, in_depth, seed=seed, progress=progress)
+    )
     if few := _few_rows(splits, split):
         numbers["notes"].append(few)
     if run.config.train.is_point:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from variform.config.choices import LanguageName
 from variform.config.options import in_options
-from variform.faces.cli.options import Flag, Option
+from variform.faces.cli.options import Flag, InDepthOptions, Option
 from variform.faces.cli.output import (
     flattened,
     print_json,
@@ -27,13 +27,12 @@ def evaluate(
     split: Annotated[Literal["test", "valid", "train"], Option] = "test",
     samples: Annotated[int | None, Option] = None,
     refine: Annotated[int | None, Option] = None,
-    ais: Annotated[int, Option] = 0,
-    ais_steps: Annotated[int, Option] = 100,
-    surgery: Annotated[bool, Flag] = False,
     seed: Annotated[int, Option] = 0,
     json: Annotated[bool, Flag] = False,
+    in_depth: InDepthOptions = None,
 ) -> None:
-    """Held-out numbers with standard errors, beside PCA of the same dimension and a trivial model.
+    """Held-out numbers with standard errors, beside PCA of the same dimension and a trivial model; and what is asked in
+    depth. What `variform train --resume RUN` is asked in depth stands folded in the report and the explorer page too.
 
     Examples: `variform evaluate runs/demo --samples 5000 --json`, `variform evaluate runs/demo --refine 50`,
     `variform evaluate runs/demo --ais 100`
@@ -45,11 +44,6 @@ def evaluate(
         refine: Score the rows once more with a q(z|x) of its own for each: this many steps on its own ELBO, from what
             the encoder answers and with the decoder as it is. For an NLL that a posterior too narrow leaves too high.
             By default as many as the run's own evaluation took.
-        ais: Certify the NLL on so many rows at random by annealed importance sampling: how far NLL and ELBO are from
-            the truth, between bounds from both sides, and whether the encoder or the posterior's family is to blame.
-        ais_steps: Temperatures of --ais: more bring the bounds closer together, in as much more time.
-        surgery: Take the KL term apart: the information of the codes on the rows, how far the codes of all together
-            are from the prior, and how much latents repeat each other.
         seed: Seed of the draws.
         json: Print the numbers as JSON.
     """
@@ -64,9 +58,7 @@ def evaluate(
         split=split,
         samples=samples,
         refine=refine,
-        ais=ais,
-        ais_steps=ais_steps,
-        surgery=surgery,
+        in_depth=in_depth,
         seed=seed,
         progress=True,
     )

@@ -11,6 +11,7 @@ from cyclopts import Group, Parameter
 from variform.config.checks import converted
 from variform.config.data import DataConfig
 from variform.config.drawing import DrawingConfig
+from variform.config.in_depth import InDepth
 from variform.config.model import ModelConfig
 from variform.config.run import EvaluationConfig, RunConfig
 from variform.config.toml import from_toml
@@ -24,6 +25,9 @@ EvaluationOptions = Annotated[
     EvaluationConfig | None, Parameter(name="*", group=Group("Evaluation", sort_key=4))
 ]
 DrawingOptions = Annotated[DrawingConfig, Parameter(name="*", group=Group("Outlines", sort_key=5))]
+InDepthOptions = Annotated[
+    InDepth | None, Parameter(name="*", group=Group("In depth", sort_key=6), negative="")
+]
 Option = Parameter(group=Options)
 Flag = Parameter(group=Options, negative="")
 

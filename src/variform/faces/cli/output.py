@@ -20,6 +20,7 @@ from variform.system.terminal import console, discard
 
 if TYPE_CHECKING:
     from variform.design.handover import HandedOver
+    from variform.evaluation.sections import Section
     from variform.runs.folder import Run
     from variform.runs.given import Asked
 
@@ -81,13 +82,8 @@ def kept_in(folder: Path) -> Iterator[None]:
 
 def print_numbers(numbers: dict[str, Any], json: bool, folder: Path) -> None:
     """The numbers of an evaluation of the run in `folder`: what must be said first, the table, the notes."""
-    from variform.evaluation.tables import (
-        LINEAR,
-        certificate_table,
-        numbers_table,
-        response_table,
-        surgery_table,
-    )
+    from variform.evaluation.sections import sections_of
+    from variform.evaluation.tables import LINEAR, numbers_table, response_table
     from variform.evaluation.verdict import placed
 
     if json:
@@ -95,16 +91,25 @@ def print_numbers(numbers: dict[str, Any], json: bool, folder: Path) -> None:
         return
     print_warnings(placed(numbers.get("warnings", ()), folder))
     print_table(*numbers_table(numbers))
-    if "certified" in numbers:
-        print_table(*certificate_table(numbers))
-    if "surgery" in numbers:
-        print_table(*surgery_table(numbers))
+    for name, section in sections_of(numbers).items():
+        _print_section(section, numbers[name])
     if numbers.get("responses"):
         print_table(*response_table(numbers))
         say(f"Note: {LINEAR}")
     for note in numbers["notes"]:
         say(f"Note: {note}")
     say("What a word means: variform explain NLL")
+
+
+def _print_section(section: "Section", found: dict[str, Any]) -> None:
+    """A section of an evaluation: its answer and its tables."""
+    say(f"{section.title}: {section.answer(found)}.")
+    for table in section.tables(found):
+        if table.title:
+            say(table.title)
+        print_table(table.header, table.rows)
+        if table.note:
+            say(f"Note: {table.note}")
 
 
 def require_there(run: Path) -> None:

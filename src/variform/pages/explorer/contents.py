@@ -117,6 +117,7 @@ def gather(
     prior: str = "the prior",
     laws: Sequence[Law] = (),
     table: tuple[Sequence[str], Sequence[Sequence[str]]] = ((), ()),
+    questions: Sequence[dict[str, Any]] = (),
     facts: Sequence[tuple[str, str]] = (),
     study: dict[str, Any] | None = None,
     count: RowCount | None = None,
@@ -133,6 +134,7 @@ def gather(
         prior: The prior in words.
         laws: Laws over z to draw from.
         table: The numbers of the run as header and rows of text.
+        questions: What was asked in depth: title, asked, answer, tables and the meanings of their names.
         facts: Names and values.
         study: What `study.gather_study` gives of a design study.
         count: How many rows the map shows; by default as many as the page has room for with a picture or with the
@@ -162,6 +164,7 @@ def gather(
             "header": list(table[0]),
             "rows": [list(row) for row in table[1]],
             "links": [],
+            "questions": list(questions),
             "warnings": [in_options(sentence) for sentence in numbers.get("warnings", ())],
             "notes": [in_options(note) for note in (*notes, *numbers["notes"])],
             "facts": [list(fact) for fact in facts],

@@ -3110,36 +3110,54 @@ _bars(),note(t`${active.count} of ${active.
 of} units are active: their posterior mean varies by more than 0.01.`),
 text("h2",t`The run`),element("dl",{className:"\
 facts"},...run));if(host.append(table,others),
-!notes.length)return;let items=notes.map(
-words2=>text("li",say(words2)));others.append(
-text("h2",t`To be known`),element("ul",{
-className:"notes"},...items))}_table(){let{
-header,rows,links}=this.app.contents.numbers,
-heads=header.map((words2,i)=>text("th",say(
-words2),{scope:"col",className:i?"number":
-""})),lines=rows.map(([name,...cells],i)=>element(
-"tr",{},element("th",{scope:"row"},nameOf(
-name,links[i])),...cells.map(cellOf3))),
-head=element("thead",{},element("tr",{},
-...heads));return element("table",{className:"\
-numbers"},head,element("tbody",{},...lines))}_bars(){
-let{order,measure,errors,unit}=this.app.
-contents.latents,most=Math.max(...measure,
-1e-9),list2=element("ol",{className:"kl"});
-for(let k of order){let bar=element("i");
-bar.style.width=`${100*Math.max(0,measure[k])/
+numbers.questions.length&&table.append(text(
+"h2",t`In depth`),...numbers.questions.map(
+questionOf)),!notes.length)return;let items=notes.
+map(words2=>text("li",say(words2)));others.
+append(text("h2",t`To be known`),element(
+"ul",{className:"notes"},...items))}_table(){
+let{header,rows,links}=this.app.contents.
+numbers;return tableOf(header,rows,(name,i)=>nameOf(
+name,links[i]))}_bars(){let{order,measure,
+errors,unit}=this.app.contents.latents,most=Math.
+max(...measure,1e-9),list2=element("ol",
+{className:"kl"});for(let k of order){let bar=element(
+"i");bar.style.width=`${100*Math.max(0,measure[k])/
 most}%`;let error=errors?.[k]?` ± ${shown(
 errors[k],errors[k])}`:"",value=shown(measure[k],
 errors?.[k]||.001),track=element("span",
 {className:"track"},bar);list2.append(element(
 "li",{},text("b",`z${k+1}`),track,text("\
 span",`${value}${error} ${say(unit)}`,NUMBER)))}
-return list2}};function nameOf(name,link){
-return link?text("a",say(name),{href:link}):
-say(name)}function cellOf3(words2){let isNumber=/^[-+\u2212]?\.?\d/.
-test(words2);return text("td",say(words2).
-replace(/^-/,MINUS),{className:isNumber?
-"number":""})}var HOW={table:"In each cell the value a\
+return list2}};function questionOf({title,
+asked,answer,tables,meanings}){let whole2=element(
+"details",{className:"question"}),answered=element(
+"summary",{},text("strong",say(title)),`\
+: ${say(answer)}.`);whole2.append(answered,
+note(say(asked)));for(let{title:own,header,
+rows,note:remark}of tables){own&&whole2.
+append(text("h3",say(own)));let table=tableOf(
+header,rows,name=>explained(name,meanings[name]));
+whole2.append(scrolled(say(own||title),table)),
+remark&&whole2.append(note(say(remark)))}
+return whole2}function tableOf(header,rows,named){
+let heads=header.map((words2,i)=>text("t\
+h",say(words2),{scope:"col",className:i?
+"number":""})),lines=rows.map(([name,...cells],i)=>element(
+"tr",{},element("th",{scope:"row"},named(
+name,i)),...cells.map(cellOf3))),head=element(
+"thead",{},element("tr",{},...heads));return element(
+"table",{className:"numbers"},head,element(
+"tbody",{},...lines))}function explained(name,meaning){
+if(!meaning)return say(name);let mark=text(
+"span","?",{className:"mark"});return element(
+"details",{className:"why"},element("sum\
+mary",{},say(name),mark),note(say(meaning)))}
+function nameOf(name,link){return link?text(
+"a",say(name),{href:link}):say(name)}function cellOf3(words2){
+let isNumber=/^[-+\u2212]?\.?\d/.test(words2);
+return text("td",say(words2).replace(/^-/,
+MINUS),{className:isNumber?"number":""})}var HOW={table:"In each cell the value a\
 nd, below it, what the model makes of it\
 .",curve:"The row and, in blue, what the\
  model makes of it.",outline:"The row an\
@@ -3626,9 +3644,9 @@ this.compared.again()}refresh(){let{app}=this,
 key=[this.charts.clientWidth,this.axes,Theme.
 dark,app.state.at].join("|");key!==this.
 _key&&(this._key=key,this._drawBest(),this.
-front&&this._drawFront());let tableOf=[app.
-state.sort,this.most].join("|");tableOf!==
-this._tableOf&&(this._tableOf=tableOf,this.
+front&&this._drawFront());let tableOf2=[
+app.state.sort,this.most].join("|");tableOf2!==
+this._tableOf&&(this._tableOf=tableOf2,this.
 _showTable()),this.compared.refresh(),this.
 map?.show({...app.look(),study:this.study,
 marks:"dots"}),this.move()}move(){let{live,

@@ -219,11 +219,23 @@ export type Contents = {
     rows: string[][];
     /** Where the name of each row is explained, if anywhere. */
     links: string[];
+    /** What was asked of the model in depth. */
+    questions: Question[];
     warnings: string[];
     notes: string[];
     facts: [string, string][];
     active: { count: number; of: number };
   };
+};
+
+/** What was asked of the model in depth, with its numbers as text. */
+export type Question = {
+  title: string;
+  asked: string;
+  answer: string;
+  tables: { title: string; header: string[]; rows: string[][]; note: string }[];
+  /** What names at the beginning of rows mean. */
+  meanings: Record<string, string>;
 };
 
 export type ColourGroup = { name: string; count: number; shade: string; group: number };

@@ -1,5 +1,7 @@
 // The held-out numbers of the run.
 
+/** @import { Question } from "../types.js" */
+
 import { element, note, scrolled, text } from "../elements.js";
 import { MINUS, shown } from "../text.js";
 import { say, t } from "../words.js";
@@ -39,6 +41,7 @@ export class NumbersView extends View {
       element("dl", { className: "facts" }, ...run),
     );
     host.append(table, others);
+    if (numbers.questions.length) table.append(text("h2", t`In depth`), ...numbers.questions.map(questionOf));
     if (!notes.length) return;
     const items = notes.map((words) => text("li", say(words)));
     others.append(text("h2", t`To be known`), element("ul", { className: "notes" }, ...items));
@@ -46,12 +49,7 @@ export class NumbersView extends View {
 
   _table() {
     const { header, rows, links } = this.app.contents.numbers;
-    const heads = header.map((words, i) => text("th", say(words), { scope: "col", className: i ? "number" : "" }));
-    const lines = rows.map(([name, ...cells], i) =>
-      element("tr", {}, element("th", { scope: "row" }, nameOf(name, links[i])), ...cells.map(cellOf)),
-    );
-    const head = element("thead", {}, element("tr", {}, ...heads));
-    return element("table", { className: "numbers" }, head, element("tbody", {}, ...lines));
+    return tableOf(header, rows, (name, i) => nameOf(name, links[i]));
   }
 
   _bars() {
@@ -70,6 +68,45 @@ export class NumbersView extends View {
     }
     return list;
   }
+}
+
+/**
+ * What was asked in depth: its answer opens its numbers.
+ *
+ * @param {Question} question
+ */
+function questionOf({ title, asked, answer, tables, meanings }) {
+  const whole = element("details", { className: "question" });
+  const answered = element("summary", {}, text("strong", say(title)), `: ${say(answer)}.`);
+  whole.append(answered, note(say(asked)));
+  for (const { title: own, header, rows, note: remark } of tables) {
+    if (own) whole.append(text("h3", say(own)));
+    const table = tableOf(header, rows, (name) => explained(name, meanings[name]));
+    whole.append(scrolled(say(own || title), table));
+    if (remark) whole.append(note(say(remark)));
+  }
+  return whole;
+}
+
+/**
+ * @param {string[]} header
+ * @param {string[][]} rows
+ * @param {(name: string, i: number) => string | Node} named the first cell of a row
+ */
+function tableOf(header, rows, named) {
+  const heads = header.map((words, i) => text("th", say(words), { scope: "col", className: i ? "number" : "" }));
+  const lines = rows.map(([name, ...cells], i) =>
+    element("tr", {}, element("th", { scope: "row" }, named(name, i)), ...cells.map(cellOf)),
+  );
+  const head = element("thead", {}, element("tr", {}, ...heads));
+  return element("table", { className: "numbers" }, head, element("tbody", {}, ...lines));
+}
+
+/** @param {string} name @param {string} [meaning] a click on the name opens it */
+function explained(name, meaning) {
+  if (!meaning) return say(name);
+  const mark = text("span", "?", { className: "mark" });
+  return element("details", { className: "why" }, element("summary", {}, say(name), mark), note(say(meaning)));
 }
 
 /** @param {string} name @param {string} [link] where it is explained */

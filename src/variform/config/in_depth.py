@@ -1,0 +1,27 @@
+"""What an evaluation looks at in depth, beyond the numbers that every one has."""
+
+from dataclasses import dataclass
+
+from variform.config.checks import Count, Natural, checked
+
+
+@checked
+@dataclass(frozen=True, kw_only=True)
+class InDepth:
+    """The sections that an evaluation is asked for, and how they are measured; by default none.
+
+    Args:
+        ais: Certify the NLL on so many rows at random by annealed importance sampling: how far NLL and ELBO are from
+            the truth, between bounds from both sides, and whether the encoder or the posterior's family is to blame.
+        ais_steps: Temperatures of `ais`: more bring the bounds closer together, in as much more time.
+        surgery: Take the KL term apart: the information of the codes on the rows, how far the codes of all together
+            are from the prior, and how much latents repeat each other.
+
+    Example:
+        >>> InDepth(ais=100).ais_steps
+        100
+    """
+
+    ais: Natural = 0
+    ais_steps: Count = 100
+    surgery: bool = False

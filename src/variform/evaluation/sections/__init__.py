@@ -1,0 +1,43 @@
+"""The sections of an evaluation that are asked for: each answers one question, in numbers, tables and words.
+
+A section is data. What one says reaches the command's output, the report and the explorer page, folded, with a "?" that
+explains it; docs/extending.md adds one. Who only shows sections waits for no torch: what measures is imported as it
+does.
+"""
+
+from variform.evaluation.sections.certified import CERTIFIED
+from variform.evaluation.sections.section import Lines, Numbers, Scene, Section
+from variform.evaluation.sections.surgery import SURGERY
+
+SECTIONS = {
+    "certified": CERTIFIED,
+    "surgery": SURGERY,
+}
+"""By their names in the numbers of an evaluation, in the order in which they are shown."""
+
+
+def measured(scene: Scene) -> dict[str, Numbers]:
+    """What the sections found that were asked for, by their names in `SECTIONS`.
+
+    Args:
+        scene: What they measure from.
+    """
+    found = {
+        name: section.measure(scene)
+        for name, section in SECTIONS.items()
+        if section.is_asked(scene.asked)
+    }
+    return {name: numbers for name, numbers in found.items() if numbers is not None}
+
+
+def sections_of(numbers: Numbers) -> dict[str, Section]:
+    """The sections that an evaluation has, by their names in it.
+
+    Example:
+        >>> list(sections_of({"nll": {}, "surgery": {}}))
+        ['surgery']
+    """
+    return {name: section for name, section in SECTIONS.items() if name in numbers}
+
+
+__all__ = ["SECTIONS", "Lines", "Numbers", "Scene", "Section", "measured", "sections_of"]
