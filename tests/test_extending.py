@@ -174,14 +174,14 @@ def test_it_leaves_torch_and_has_a_page(workspace):
 
 
 def test_the_question_is_answered_in_the_report_and_on_the_page(workspace):
-    numbers = json.loads((workspace / "laplace" / "evaluation.json").read_text(encoding="utf-8"))
-    run = open_run(workspace / "laplace")
+    numbers = json.loads((workspace / "gaussian" / "evaluation.json").read_text(encoding="utf-8"))
+    run = open_run(workspace / "gaussian")
     stds = encode(run.vae, run.data().test)[1]
     assert numbers["width"]["width"]["mean"] == pytest.approx(stds.mean(), rel=1e-6)
     answer = "Width of the posterior: A code is known within"
     assert answer in (workspace / "printed.txt").read_text(encoding="utf-8")
     for name in ("report.html", "explorer.html"):
-        text = (workspace / "laplace" / name).read_text(encoding="utf-8")
+        text = (workspace / "gaussian" / name).read_text(encoding="utf-8")
         assert "Width of the posterior" in (text if name == "report.html" else json_of(text))
 
 
