@@ -1,12 +1,14 @@
 """Models of every kind, with weights that are not what they started from, for tests of what leaves torch."""
 
 import math
+from typing import get_args, get_type_hints
 
 import numpy as np
 import torch
 from torch import nn
 
 from variform import DataConfig, ModelConfig, TrainConfig, build_objective, build_vae, fit, read
+from variform.config.choices import LikelihoodName
 from variform.config.run import EvaluationConfig, RunConfig
 from variform.distributions import DiagonalGaussian
 from variform.evaluation import samplers
@@ -72,9 +74,38 @@ DIGITS = {
 NAMES = list(DIGITS)
 
 
+def _kind_for(likelihood):
+    """A kind of model with this likelihood, on data that it is for."""
+    kinds = (kind for kind in NAMES if DIGITS[kind].get("likelihood") == likelihood)
+    return next(kinds, "gaussian")
+
+
+_CHOICES = get_type_hints(ModelConfig)
+EVERY = {
+    **{name: (_kind_for(name), {"likelihood": name}) for name in get_args(LikelihoodName)},
+    **{f"prior {name}": ("conditional", {"prior": name}) for name in get_args(_CHOICES["prior"])},
+    **{
+        f"posterior {name}": ("conditional", {"posterior": name})
+        for name in get_args(_CHOICES["posterior"])
+    },
+    **{name: (name, {}) for name in ("conv", "units", "gaps", "laws", "mixed conditional")},
+    "semi-supervised": ("few labels", {"classifier": True}),
+}
+"""Every likelihood, prior and posterior that can be chosen, and models of special data: a kind, and what it changes."""
+
+
+def every(name, folder, **changes):
+    """The splits and the model of a name of `EVERY`."""
+    kind, own = EVERY[name]
+    splits = data_of(kind, folder)
+    return splits, model_of(kind, splits, **(own | changes))
+
+
 def data_of(name, folder):
     """The splits that a kind of model is for; files are written into `folder`."""
-    kind = DIGITS[name].get("data", "digits")
+    kind = DIGITS.get(name, {}).get("data", "digits")
+    if name == "few labels":
+        return read("digits", DataConfig(condition=("label",), labelled=50))
     generator = np.random.default_rng(0)
     if kind == "colours":
         return read(torch.from_numpy(generator.integers(0, 256, (200, 3, 7, 10)).astype(np.uint8)))
@@ -114,7 +145,7 @@ def data_of(name, folder):
 
 def model_of(name, data, *, seed=1, **changes):
     """A model in double precision whose weights are drawn, so that nothing is left at 0 or 1."""
-    options = {key: value for key, value in DIGITS[name].items() if key != "data"}
+    options = {key: value for key, value in DIGITS.get(name, {}).items() if key != "data"}
     config = {"latent_dim": 3, "hidden": (24,), "likelihood": "bernoulli"} | options | changes
     vae = build_vae(
         ModelConfig(**config), data.schema, moments=data.train.moments(), seed=seed

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from models import DIGITS, NAMES, data_of, model_of, run_with_sampler
+from models import EVERY, every, run_with_sampler
 from scipy import stats
 from test_truth import linear_vae
 
@@ -116,26 +116,12 @@ def integrated(vae, data):
     return torch.cat(found)
 
 
-LIKELIHOODS = [
-    name for name in NAMES if name in ("mixed", "units", "gaps") or "likelihood" in DIGITS[name]
-]
-OTHERS = {
-    "standard": {},
-    "mixture": {"prior": "mixture"},
-    "vamp": {"prior": "vamp"},
-    "prior flow": {"prior": "flow"},
-    "full": {"posterior": "full"},
-    "iaf": {"posterior": "iaf"},
-}
-
-
-@pytest.mark.parametrize("name", [*LIKELIHOODS, *OTHERS])
+@pytest.mark.parametrize("name", EVERY)
 def test_every_likelihood_prior_and_posterior_is_annealed(name, tmp_path):
-    known = name if name in LIKELIHOODS else "conditional"
-    splits = data_of(known, tmp_path)
-    vae = model_of(known, splits, latent_dim=1, **OTHERS.get(name, {}))
+    splits, vae = every(name, tmp_path, latent_dim=1)
     rows = splits.test.take(torch.arange(4))
-    walk = Walk(chains=32, temperatures=60 if name in OTHERS else 15, leaps=3, refine=20)
+    long = name.startswith(("prior", "posterior"))
+    walk = Walk(chains=32, temperatures=60 if long else 15, leaps=3, refine=20)
     found, exact = anneal(vae, rows, walk=walk), integrated(vae, rows)
     error = (1 / found.ess - 1 / 32).clamp(min=0).sqrt()
     assert found.accepted.min() > 0.5

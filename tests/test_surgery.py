@@ -6,11 +6,12 @@ import math
 import numpy as np
 import pytest
 import torch
-from models import DIGITS, NAMES, data_of, model_of, run_with_sampler
+from models import EVERY, data_of, every, model_of, run_with_sampler
 from scipy import stats
 from test_truth import full_vae, linear_vae
 
 from variform.data.reading import dataset_from
+from variform.evaluation.sections import SECTIONS
 from variform.evaluation.surgery import surgery
 from variform.faces.cli.commands import run
 
@@ -65,23 +66,51 @@ def test_parts_are_the_integrals_of_the_mixture(build):
         np.testing.assert_allclose(means, of_each, atol=0.015)
 
 
-GAUSSIAN = [name for name in NAMES if "likelihood" in DIGITS[name] or "full" in name]
-
-
-@pytest.mark.parametrize("name", [*GAUSSIAN, "vamp"])
+@pytest.mark.parametrize("name", EVERY)
 def test_the_parts_add_up_to_the_kl_term(name, tmp_path):
-    kind = "gaussian" if name == "vamp" else name
-    splits = data_of(kind, tmp_path)
-    vae = model_of(kind, splits, **({"prior": "vamp"} if name == "vamp" else {}))
+    splits, vae = every(name, tmp_path)
     found = surgery(vae, splits.test.take(torch.arange(10)))
-    means = {key: value["mean"] for key, value in found.items() if key in PARTS}
+    means = {key: found[key]["mean"] for key in PARTS if found[key] is not None}
     assert means["rate"] == pytest.approx(
         means["mutual_information"] + means["marginal_kl"], abs=1e-6
     )
+    assert ("total_correlation" in means) == (name != "posterior iaf")
     if found["dimension_wise_kl"] is None:
         return
     by_latent = sum(one["mean"] for one in found["dimension_wise_kl"])
     assert means["marginal_kl"] == pytest.approx(means["total_correlation"] + by_latent, abs=1e-6)
+
+
+def test_parts_of_a_flow_are_the_integrals_of_its_mixture(tmp_path):
+    splits, vae = every("posterior iaf", tmp_path, latent_dim=2)
+    rows = splits.test.take(torch.arange(6))
+    edge = torch.linspace(-8, 8, 161)
+    area = (edge[1] - edge[0]).item() ** 2
+    points = torch.cartesian_prod(edge, edge)[:, None]
+    x, context = next(vae.batches(rows, 6, seed=0))
+    with torch.no_grad():
+        log_each = vae.encode(x, context).log_prob(points.to(x))  # (points, rows)
+    assert (log_each.exp().sum(0) * area).numpy() == pytest.approx(np.ones(6), abs=1e-4)
+    log_q = log_each.logsumexp(1) - math.log(6)
+    log_p = vae.latent_prior().log_prob(points[:, 0].to(x))
+    information = (log_each.exp() * (log_each - log_q[:, None])).sum() * area / 6
+    marginal = (log_q.exp() * (log_q - log_p)).sum() * area
+    found = surgery(vae, rows, samples=4000)
+    assert found["mutual_information"]["mean"] == pytest.approx(information.item(), abs=0.015)
+    assert found["marginal_kl"]["mean"] == pytest.approx(marginal.item(), abs=0.03)
+    assert found["total_correlation"] is None and found["active_units"].keys() == {"by_mean", "of"}
+
+
+def test_of_many_rows_of_a_flow_some_stand_for_all(monkeypatch, tmp_path):
+    splits, vae = every("posterior iaf", tmp_path)
+    monkeypatch.setattr("variform.evaluation.surgery._MOST_INVERTED", 20)
+    found = surgery(vae, splits.test.take(torch.arange(50)))
+    assert (found["rate"]["n"], found["is_sampled"]) == (20, True)
+    assert found["most_information"] == pytest.approx(math.log(20))
+    [table] = SECTIONS["surgery"].tables(found)
+    assert table.header[0] == "20 rows at random, nats"
+    assert "total correlation" not in [row[0] for row in table.rows]
+    assert "20 rows" in table.note and "missing" in table.note
 
 
 PARTS = ("rate", "mutual_information", "marginal_kl", "total_correlation")

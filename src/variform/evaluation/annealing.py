@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,12 +12,13 @@ from variform.config.checks import Count, checked
 from variform.data.dataset import Dataset
 from variform.distributions.gaussian import DiagonalGaussian, FullGaussian
 from variform.distributions.law import Law
-from variform.evaluation.log_likelihood import floats_per_decode, score
+from variform.evaluation.log_likelihood import floats_per_decode, products_of, score
 from variform.evaluation.refinement import refine
 from variform.evaluation.standard_error import Estimate
 from variform.model.importance import weights_of
-from variform.model.vae import VAE, HasVAE, evaluating, vae_of
+from variform.model.vae import VAE, HasVAE, evaluating, frozen, vae_of
 from variform.system import draws
+from variform.system.products import computing
 from variform.system.progress import progress_bar
 
 # Acceptance. Hamiltonian Monte Carlo moves farthest for its work at .65 (Neal 2011, section 5.4.4.3); chains with few
@@ -296,7 +297,17 @@ def _annealed(
         )
     parts = []
     bar = progress_bar(progress)
-    with bar, draws.seeded(seed), evaluating(vae):
+    with evaluating(vae), frozen(vae):
+        at_once = walk.chains * min(len(data), _rows_at_once(vae, walk))
+        decodes = len(data) * walk.chains * walk.temperatures * walk.leaps
+        products = products_of(vae, at_once, decodes, backward=True)
+    with (
+        bar,
+        draws.seeded(seed),
+        evaluating(vae),
+        frozen(vae),
+        computing(vae.decoder, products),
+    ):
         task = bar.add_task("annealing", total=len(data))
         for x, context, known in rows:
             chains = _Chains(vae, x, context, walk)
@@ -307,6 +318,33 @@ def _annealed(
             bar.advance(task, len(x))
     log_px, ess, accepted, upper = (torch.cat(part).cpu() for part in zip(*parts, strict=True))
     return Annealed(log_px, ess, accepted, None if upper.isnan().all() else upper)
+
+
+class _Place(NamedTuple):
+    """Where chains are, (L, B, D), and what is known there, so that no temperature asks the decoder for it again."""
+
+    z: Tensor
+    log_start: Tensor
+    log_weight: Tensor
+    slope_of_start: Tensor
+    slope_of_joint: Tensor
+
+    def log_density(self, beta: float) -> Tensor:
+        """log f at this temperature, (L, B) float64."""
+        return (self.log_start + beta * self.log_weight).double()
+
+    def slope(self, beta: float) -> Tensor:
+        """The gradient of log f, (L, B, D)."""
+        return self.slope_of_start.lerp(self.slope_of_joint, beta)
+
+    def moved(self, other: "_Place", is_there: Tensor) -> "_Place":
+        """`other` for the chains for which it is true."""
+        return _Place(
+            *(
+                torch.where(is_there[..., None] if new.ndim > is_there.ndim else is_there, new, old)
+                for old, new in zip(self, other, strict=True)
+            )
+        )
 
 
 class _Chains:
@@ -329,14 +367,14 @@ class _Chains:
 
     def found(self) -> tuple[Tensor, Tensor, Tensor]:
         """log p(x) from below, effective chains and acceptance, (B,) float64 each."""
-        z = self._first(self.walk.chains)
-        total, log_weight = self._nothing(), self._log_weight(z)
+        at = self._place(self._first(self.walk.chains))
+        total = self._nothing()
         accepted = []
         for step, before, beta in zip(self.steps, self.betas, self.betas[1:], strict=False):
-            total += (beta - before) * log_weight  # eq: annealed-importance-sampling
-            z, log_weight, share = self._moved(z, beta, step)
+            total += (beta - before) * at.log_weight  # eq: annealed-importance-sampling
+            at, share = self._moved(at, beta, step)
             accepted.append(share.mean(0))
-        total += (1 - self.betas[-2]) * log_weight
+        total += (1 - self.betas[-2]) * at.log_weight
         log_px = total.logsumexp(0) - math.log(len(total))
         ess = (2 * total.logsumexp(0) - (2 * total).logsumexp(0)).exp()
         share = torch.stack(accepted).mean(0).double() if accepted else torch.ones_like(log_px)
@@ -344,13 +382,13 @@ class _Chains:
 
     def upper(self, known: Tensor) -> Tensor:
         """log p(x) from above, (B,) float64, by chains that walk back from draws of the exact posterior."""
-        z = known.expand(self.walk.chains, *known.shape)
-        total, log_weight = self._nothing(), self._log_weight(z)
-        total += (1 - self.betas[-2]) * log_weight
+        at = self._place(known.expand(self.walk.chains, *known.shape))
+        total = self._nothing()
+        total += (1 - self.betas[-2]) * at.log_weight
         back = zip(self.steps, self.betas, self.betas[1:], strict=False)
         for step, before, beta in reversed(list(back)):
-            z, log_weight, _ = self._moved(z, beta, step)
-            total += (beta - before) * log_weight
+            at, _ = self._moved(at, beta, step)
+            total += (beta - before) * at.log_weight
         return math.log(len(total)) - (-total).logsumexp(0)  # eq: bidirectional
 
     def _found_start(self) -> Law:
@@ -369,43 +407,46 @@ class _Chains:
         """The size of a step of each row at each temperature between the first and the last, (B, D) each."""
         unit = _spread(self.start).expand(len(self.x), -1)
         size = torch.full_like(unit[:, :1], _FIRST_STEP)
-        z = self._first(_PILOTS)
+        at = self._place(self._first(_PILOTS))
         steps = []
         for beta in self.betas[1:-1]:
             for _ in range(_TRIES):
-                z, _, share = self._moved(z, beta, size * unit)
+                at, share = self._moved(at, beta, size * unit)
                 change = _PACE * (share.mean(0) - _WANTED).to(size)
                 size = (size * change.exp()[:, None]).clamp(_LEAST_STEP, _MOST_STEP)
             steps.append(size * unit)
         return steps
 
-    def _moved(self, z: Tensor, beta: float, step: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Points after one proposal at a temperature, their log-weights, and how likely it was accepted, (L, B)."""
-        ends: list[tuple[Tensor, Tensor]] = []
+    def _moved(self, at: "_Place", beta: float, step: Tensor) -> tuple["_Place", Tensor]:
+        """Where chains are after one proposal at a temperature, and how likely it was accepted, (L, B)."""
+        visited = [at]
 
-        def slope(at: Tensor) -> Tensor:
-            with torch.enable_grad():
-                at = at.detach().requires_grad_()
-                log_start = self.start.log_prob(at)
-                log_weight = self._log_weight(at, log_start)
-                log_f = log_start + beta * log_weight
-                (gradient,) = torch.autograd.grad(log_f.sum(), at)
-            ends.append((log_f.detach().double(), log_weight.detach()))
-            return gradient
+        def slope(z: Tensor) -> Tensor:
+            if z is not at.z:
+                visited.append(self._place(z))
+            return visited[-1].slope(beta)
 
-        momentum = draws.normal(z.shape, axis=1, like=z)
-        proposed, later = leapfrog(slope, z, momentum, step, self.walk.leaps)
-        (before, old_weight), (after, new_weight) = ends[0], ends[-1]
+        momentum = draws.normal(at.z.shape, axis=1, like=at.z)
+        _, later = leapfrog(slope, at.z, momentum, step, self.walk.leaps)
+        end = visited[-1]
         kinetic = (momentum.square() - later.square()).double().sum(-1) / 2
-        share = (after - before + kinetic).clamp(max=0).exp().nan_to_num(0.0)
+        rise = end.log_density(beta) - at.log_density(beta)
+        share = (rise + kinetic).clamp(max=0).exp().nan_to_num(0.0)
         is_accepted = draws.uniform(share.shape, axis=1, like=share) < share
-        z = torch.where(is_accepted[..., None], proposed, z)
-        return z, torch.where(is_accepted, new_weight, old_weight), share
+        return at.moved(end, is_accepted), share
 
-    def _log_weight(self, z: Tensor, log_start: Tensor | None = None) -> Tensor:
-        log_start = self.start.log_prob(z) if log_start is None else log_start
-        weights = weights_of(self.vae, self.x, z, log_start, context=self.context, p=self.prior)
-        return weights.log_weight
+    def _place(self, z: Tensor) -> "_Place":
+        with torch.enable_grad():
+            z = z.detach().requires_grad_()
+            log_start = self.start.log_prob(z)
+            (of_start,) = torch.autograd.grad(log_start.sum(), z)
+            weights = weights_of(
+                self.vae, self.x, z, log_start.detach(), context=self.context, p=self.prior
+            )
+            (of_joint,) = torch.autograd.grad(weights.log_weight.sum(), z)
+        return _Place(
+            z.detach(), log_start.detach(), weights.log_weight.detach(), of_start, of_joint
+        )
 
     def _first(self, chains: int) -> Tensor:
         rows = () if self.start.batch_shape else (len(self.x),)

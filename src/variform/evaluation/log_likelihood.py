@@ -190,7 +190,7 @@ def _scores(
     bar = progress_bar(progress)
     with evaluating(vae):
         sizes = _sizes(vae, _MANY if common else count, samples)
-        products = _products(vae, sizes, count * samples)
+        products = products_of(vae, sizes.rows * sizes.decoded, count * samples)
     with (
         draws.seeded(seed),
         evaluating(vae),
@@ -289,14 +289,20 @@ def _sizes(vae: VAE, rows: int, samples: int) -> _Sizes:
     return _Sizes(floats, rows, chunk, max(1, int(min(chunk, affordable))))
 
 
-def _products(vae: VAE, sizes: _Sizes, decodes: int) -> Products:
-    """How the decoder's layers are computed, where there are so many decodes that it is worth the question."""
-    rows = sizes.rows * sizes.decoded
-    if decodes < _WORTH_ASKING * rows:
+def products_of(vae: VAE, at_once: int, decodes: int, *, backward: bool = False) -> Products:
+    """How the decoder's layers are computed, where there are so many decodes that it is worth the question.
+
+    Args:
+        vae: The model.
+        at_once: Vectors z that are decoded together.
+        decodes: How many there are in all.
+        backward: Whether the gradient in z is wanted too.
+    """
+    if decodes < _WORTH_ASKING * at_once:
         return {}
-    given = vae.like(torch.zeros(rows, vae.latent_dim + vae.context_dim))
+    given = vae.like(torch.zeros(at_once, vae.latent_dim + vae.context_dim))
     run = functools.partial(vae.decoder, given)
-    return fastest(vae.decoder, run, torch.get_num_threads(), backward=False)
+    return fastest(vae.decoder, run, torch.get_num_threads(), backward=backward)
 
 
 def _most_floats(device: torch.device) -> int:

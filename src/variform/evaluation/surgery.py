@@ -15,6 +15,7 @@ from variform.distributions.kl import (
     kl_per_dimension,
     splits_into_dimensions,
 )
+from variform.distributions.law import Law
 from variform.evaluation.latents import active_units
 from variform.evaluation.standard_error import Estimate
 from variform.model.vae import VAE, HasVAE, evaluating, vae_of
@@ -23,8 +24,12 @@ from variform.system import draws
 from variform.system.progress import progress_bar
 
 _AT_ONCE = 2**22  # densities of one number that are held together
+_MOST_INVERTED = 500  # rows of a posterior that must be inverted for every pair of them
+_WIDTH = 64  # numbers that a flow holds for each pair
 _ACTIVE = 0.01  # nats above which a latent counts as active
 _NEAR = 0.9  # share of log N from which the mutual information is at its ceiling
+
+_Gaussian = DiagonalGaussian | FullGaussian
 
 
 @checked
@@ -43,8 +48,9 @@ def surgery(
     it reaches that, what is left of the KL term counts as KL of q(z) and the prior: more rows tell them apart.
 
     Args:
-        vae: The model, or a `Model` or a run that has it; its posterior must be Gaussian.
-        data: The rows; the work grows with their square.
+        vae: The model, or a `Model` or a run that has it.
+        data: The rows; the work grows with their square. A posterior on a flow has to be inverted for every pair of
+            rows, a pass of its networks for every latent: 500 rows at random stand for more.
         samples: Draws of z a row.
         seed: Seed of the draws.
         progress: Show a progress bar on a terminal.
@@ -52,12 +58,15 @@ def surgery(
     Returns:
         A dict with rate (the KL term), mutual_information, marginal_kl, total_correlation and dimension_wise_kl (one
         for each latent, None under a prior whose latents depend on each other), distortion (-E log p(x|z), in nats of
-        prepared rows), each {"mean", "se", "n"}; most_information, log N, and is_saturated; active_units by three
+        prepared rows), each {"mean", "se", "n"}; most_information, log N, and is_saturated; is_sampled, whether these
+        are some rows of more; active_units by three
         definitions: the variance of the posterior means above 0.01 (`by_mean`), a mean KL of the latent above 0.01
-        nats (`by_kl`), a mutual information of the latent above 0.01 nats (`by_information`).
+        nats (`by_kl`), a mutual information of the latent above 0.01 nats (`by_information`). A single latent of a
+        posterior that is not Gaussian has no density in closed form: then total_correlation and dimension_wise_kl are
+        None, and active units are counted by the means alone.
 
     Raises:
-        ValueError: for no rows, and for a posterior that is not Gaussian.
+        ValueError: for no rows.
 
     Reference:
         Hoffman and Johnson (2016), equation 6; Chen et al. (2018), equation 2.
@@ -75,32 +84,34 @@ def surgery(
         raise ValueError("there must be at least one row; got none. Choose another `split`.")
     bar = progress_bar(progress)
     with bar, draws.seeded(seed), evaluating(vae):
-        q, z, distortion = _posteriors(vae, data, samples, seed)
+        rows = _rows(vae, data, seed)
+        q, z, distortion = _posteriors(vae, rows, samples, seed)
         p = vae.latent_prior()
-        log_own = q.log_prob(z).mean(0)
+        log_own = q.log_prob(z).double().mean(0)
         log_p = p.log_prob(vae.like(z)).double().mean(0)
         rate = kl(q, p).double() if has_closed_form_kl(q, p) else log_own - log_p
-        task = bar.add_task("surgery", total=len(data))
+        task = bar.add_task("surgery", total=len(rows))
+        width = z.shape[2] if isinstance(q, _Gaussian) else max(_WIDTH, z.shape[2])
         log_q, log_marginals = [], []
-        for part in z.split(max(1, _AT_ONCE // (len(data) * z.shape[0] * z.shape[2])), 1):
-            joint, each = log_mixed(q, part, part.new_tensor(-math.log(len(data))))
+        for part in z.split(max(1, _AT_ONCE // (len(rows) * z.shape[0] * width)), 1):
+            joint, each = _mixed(q, part)
             log_q.append(joint.mean(0))
             log_marginals.append(each.mean(0))
             bar.advance(task, part.shape[1])
     aggregated, marginals = torch.cat(log_q), torch.cat(log_marginals)
     information = log_own - aggregated  # of every draw at most log N
     marginal_kl = rate - information
-    correlation = aggregated - marginals.sum(1)  # eq: surgery
     parts = {
         "rate": rate,
         "mutual_information": information,
         "marginal_kl": marginal_kl,
-        "total_correlation": correlation,
         "distortion": distortion,
     }
-    most = math.log(len(data))
+    most = math.log(len(rows))
     active = {"by_mean": active_units(q.mean)["count"]}
-    dimension_wise = None
+    correlation, dimension_wise = None, None
+    if isinstance(q, _Gaussian):
+        correlation = Estimate.of(aggregated - marginals.sum(1)).to_dict()  # eq: surgery
     if splits_into_dimensions(q, p):
         rates = kl_per_dimension(q, p).double()
         informations = q.log_prob_per_entry(z).mean(0) - marginals
@@ -109,31 +120,52 @@ def surgery(
         active["by_information"] = int((informations.mean(0) > _ACTIVE).sum())
     return {
         **{name: Estimate.of(values).to_dict() for name, values in parts.items()},
+        "total_correlation": correlation,
         "dimension_wise_kl": dimension_wise,
         "most_information": most,
         "is_saturated": information.mean().item() > _NEAR * most,
+        "is_sampled": len(rows) < len(data),
         "active_units": active | {"of": vae.latent_dim},
     }
 
 
-def _posteriors(
-    vae: VAE, data: Dataset, samples: int, seed: int
-) -> tuple[DiagonalGaussian | FullGaussian, Tensor, Tensor]:
-    """q(z|x) of all rows in double precision, draws of them (L, N, D), and the distortion of each row."""
-    means, spreads, distortions, points = [], [], [], []
-    is_full = False
-    for x, context in vae.batches(data, 1024, seed=seed):
+def _rows(vae: VAE, data: Dataset, seed: int) -> Dataset:
+    """All rows, or as many at random as can be inverted."""
+    if len(data) <= _MOST_INVERTED:
+        return data
+    x, context = next(iter(vae.batches(data.take(torch.arange(1)), 1, seed=seed)))
+    if isinstance(vae.encode(x, context), _Gaussian):
+        return data
+    generator = torch.Generator().manual_seed(seed)
+    chosen = torch.randperm(len(data), generator=generator)[:_MOST_INVERTED]
+    return data.take(chosen.sort().values)
+
+
+def _posteriors(vae: VAE, data: Dataset, samples: int, seed: int) -> tuple[Law, Tensor, Tensor]:
+    """q(z|x) of all rows, if Gaussian in double precision, draws of them (L, N, D), and the distortion of each row."""
+    laws, distortions, points = [], [], []
+    for x, context in vae.batches(data, max(1024, _MOST_INVERTED), seed=seed):
         q = vae.encode(x, context)
-        if not isinstance(q, DiagonalGaussian | FullGaussian):
-            raise ValueError(
-                f"surgery needs a Gaussian posterior; got {type(q).__name__}. Train one with `posterior='full'`."
-            )
         z = q.sample(torch.Size((samples,)))
-        is_full = isinstance(q, FullGaussian)
-        means.append(q.mean.double())
-        spreads.append(q.scale_tril.double() if isinstance(q, FullGaussian) else q.log_var.double())
-        points.append(z.double())
+        laws.append(q)
+        points.append(z)
         distortions.append(-vae.decode(z, context).log_prob(x).double().mean(0))
-    mean, spread = torch.cat(means), torch.cat(spreads)
-    law = FullGaussian(mean, spread) if is_full else DiagonalGaussian(mean, spread)
-    return law, torch.cat(points, 1), torch.cat(distortions)
+    z, distortion = torch.cat(points, 1), torch.cat(distortions)
+    if not isinstance(laws[0], _Gaussian):
+        (law,) = laws  # so few rows are one batch
+        return law, z, distortion
+    mean = torch.cat([q.mean.double() for q in laws])
+    if isinstance(laws[0], FullGaussian):
+        spread = torch.cat([q.scale_tril.double() for q in laws])
+        return FullGaussian(mean, spread), z.double(), distortion
+    log_var = torch.cat([q.log_var.double() for q in laws])
+    return DiagonalGaussian(mean, log_var), z.double(), distortion
+
+
+def _mixed(q: Law, z: Tensor) -> tuple[Tensor, Tensor]:
+    """The logarithm of q(z) at draws (L, B, D), (L, B), and of its marginals, (L, B, D); NaN where none is known."""
+    log_share = torch.tensor(-math.log(q.batch_shape[0]), dtype=torch.float64, device=z.device)
+    if isinstance(q, _Gaussian):
+        return log_mixed(q, z, log_share)
+    log_each = q.log_prob(z.unsqueeze(2)).double()
+    return (log_share + log_each).logsumexp(-1), torch.full_like(z, math.nan)

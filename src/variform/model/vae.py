@@ -356,6 +356,28 @@ def evaluating(module: nn.Module) -> Iterator[None]:
         module.train(was_training)
 
 
+@contextmanager
+def frozen(module: nn.Module) -> Iterator[None]:
+    """Inside, no gradient of a parameter is computed, however many of other things are; afterwards it is as it was.
+
+    Example:
+        >>> network = nn.Linear(3, 2)
+        >>> with frozen(network):
+        ...     network.weight.requires_grad
+        False
+        >>> network.weight.requires_grad
+        True
+    """
+    learning = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    for parameter in learning:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in learning:
+            parameter.requires_grad_()
+
+
 def _check_network(
     name: str, network: nn.Module, in_shapes: Sequence[tuple[int, ...]], out_shape: tuple[int, ...]
 ) -> None:
