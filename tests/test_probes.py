@@ -1,23 +1,30 @@
 """What the latents hold: planted classes and clusters, a linear Gaussian model, noise, and scikit-learn's numbers."""
 
 import dataclasses
+import html
+import json
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from models import data_of, model_of
+from pages import contents_of
 from sklearn.manifold import trustworthiness
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score, silhouette_score
 from sklearn.neighbors import NearestNeighbors
 from test_truth import linear_vae
 
+from variform import open_run
 from variform.data.dataset import Dataset
 from variform.data.reading import dataset_from
 from variform.evaluation import clusters
 from variform.evaluation.probes import probe
 from variform.evaluation.representations import Representation
+from variform.evaluation.sections.probe import PROBE
 from variform.evaluation.standard_error import jackknifed
+from variform.faces import cli
 
 ROWS = 4_000
 
@@ -116,9 +123,11 @@ def test_a_linear_gaussian_model_has_the_r_squared_of_its_formula():
     for space in ("codes", "pca", "columns"):  # the third column tells nothing
         assert within(r_squared[space], expected), space
     # A column as such: x_1 = w z_1 + noise is known from codes that see nothing else.
-    first, *_, last = fit["columns"].values()
-    assert first["r_squared"]["codes"]["mean"] == pytest.approx(1.0, abs=1e-6)
-    assert within(last["r_squared"]["codes"], 0.0) and "columns" not in last["r_squared"]
+    first, _, last = fit["columns"]["each"].values()
+    assert first["codes"]["mean"] == pytest.approx(1.0, abs=1e-6)
+    assert within(last["codes"], 0.0) and "columns" not in last
+    each = [column["codes"]["mean"] for column in fit["columns"]["each"].values()]
+    assert fit["columns"]["all"]["codes"]["mean"] == pytest.approx(np.mean(each), abs=1e-12)
 
 
 def test_the_error_of_r_squared_is_that_of_a_bootstrap_and_differences_are_paired():
@@ -270,3 +279,79 @@ def test_too_few_rows_are_refused():
         ValueError, match="a probe must have at least 10 training rows and 10 others; got 9 of one"
     ):
         probe(plane_vae(), test, train)
+
+
+# --- the section of an evaluation ---------------------------------------------------------------------------------
+
+
+def measure(codes, pca, se=0.01):
+    return {
+        **{name: {"mean": value, "se": se, "n": 100} for name, value in (("codes", codes), ("pca", pca))},
+        "codes_minus_pca": {"mean": codes - pca, "se": se, "n": 100},
+    }  # fmt: skip
+
+
+def numbers_with(accuracy=(0.5, 0.5), log_loss=(1.0, 1.0), drag=(0.5, 0.5), near=(0.9, 0.9)):
+    return {
+        "classes": {"label": {"accuracy": measure(*accuracy), "log_loss": measure(*log_loss)}},
+        "responses": {"drag": {"r_squared": measure(*drag)}},
+        "columns": {},
+        "neighbourhoods": {"trustworthiness": measure(*near), "preserved": measure(*near)},
+    }
+
+
+def test_where_pca_is_better_is_said_first_and_small_differences_are_none():
+    level = PROBE.answer(numbers_with(accuracy=(0.5, 0.529), log_loss=(1.0, 1.029)))
+    assert level == "Codes and as many principal components are level in all 5 measures"
+    both = PROBE.answer(numbers_with(accuracy=(0.9, 0.5), drag=(0.1, 0.8), near=(0.8, 0.9)))
+    assert both == (
+        "PCA of as many components is better in 3 of 5 measures, most clearly in 'drag': R² of a linear probe (0.800 "
+        "against 0.100 of the codes); the codes are better than PCA in 1 of 5 measures, most clearly in 'label': "
+        "accuracy, linear probe (0.900 against 0.500 of PCA)"
+    )
+    loss = PROBE.answer(numbers_with(log_loss=(0.2, 1.0)))  # less is better
+    assert loss.startswith("The codes are better than PCA in 1 of 5 measures")
+
+
+@pytest.fixture(scope="module")
+def probed(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("probes")
+    generator = np.random.default_rng(9)
+    x = generator.normal(size=(300, 14))
+    frame = pd.DataFrame(x, columns=[f"width {letter}" for letter in "abcdefghijklmn"])
+    frame["drag"] = x[:, 0] + 0.1 * generator.normal(size=300)
+    frame["wood"] = np.where(x[:, 1] > 0, "oak", "ash")
+    frame.to_csv(folder / "t.csv", index=False)
+    words = (
+        f"train {folder / 't.csv'} --label wood --response drag --latent-dim 2 --hidden 8 --steps 5"
+    )
+    words += f" --nll-samples 5 --probe --out {folder / 'run'} --progress none"
+    assert cli.run(words.split()) == 0
+    return open_run(folder / "run")
+
+
+def test_report_page_and_command_show_what_was_measured(probed, capsys):
+    found = probed.evaluation["probe"]
+    tables = PROBE.tables(found)
+    assert [table.title for table in tables] == [
+        "wood", "R² of a linear probe", "R² of a linear probe", "Neighbours and clusters"
+    ]  # fmt: skip
+    assert len(found["columns"]["each"]) == 14 and len(tables[2].rows) == 13
+    report = probed.report.read_text(encoding="utf-8")
+    page = contents_of((probed.folder / "explorer.html").read_text(encoding="utf-8"))
+    [question] = page["numbers"]["questions"]
+    assert question["title"] == PROBE.title
+    assert [table["rows"] for table in question["tables"]] == [table.rows for table in tables]
+    cells = [cell for table in tables for row in table.rows for cell in row if cell]
+    assert all(html.escape(cell, quote=False) in report for cell in cells)
+    assert cli.run(["evaluate", str(probed.folder), "--samples", "5", "--probe", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["probe"] == found
+    assert cli.run(["evaluate", str(probed.folder), "--samples", "5", "--probe"]) == 0
+    printed = capsys.readouterr().out
+    assert all(cell in printed for cell in cells)
+
+
+def test_rows_that_were_trained_on_are_refused(probed, capsys):
+    words = ["evaluate", str(probed.folder), "--samples", "5", "--probe", "--split", "train"]
+    assert cli.run(words) == 2
+    assert "--probe learns from the training rows and judges on others" in capsys.readouterr().err

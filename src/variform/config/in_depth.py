@@ -16,6 +16,8 @@ class InDepth:
         ais_steps: Temperatures of `ais`: more bring the bounds closer together, in as much more time.
         surgery: Take the KL term apart: the information of the codes on the rows, how far the codes of all together
             are from the prior, and how much latents repeat each other.
+        probe: Ask what the latents hold: how well the codes tell labels, responses and columns, keep neighbours
+            together and fall into clusters, beside as many principal components and the rows themselves.
 
     Example:
         >>> InDepth(ais=100).ais_steps
@@ -25,3 +27,4 @@ class InDepth:
     ais: Natural = 0
     ais_steps: Count = 100
     surgery: bool = False
+    probe: bool = False

@@ -55,11 +55,11 @@ def probe(
 
     Returns:
         A dict with fitted and judged, the numbers of rows; dimensions, those of each space; neighbours; is_told,
-        whether the encoder is given a condition, which its codes then need not hold; and classes, responses, columns
-        (by name), neighbourhoods and clusters. A measure in them has an estimate {"mean", "se", "n"} for each
-        space that it was taken in (codes, pca, columns; guess: what is reached without x) and codes_minus_pca, whose
-        errors are paired. Errors are over the rows that are judged, those of clusters and neighbourhoods by a
-        jackknife; how a space would change with other training rows is in none of them.
+        whether the encoder is given a condition, which its codes then need not hold; classes and responses by name,
+        columns (each, and all: the mean over them), neighbourhoods and clusters. A measure in them has an estimate
+        {"mean", "se", "n"} for each space that it was taken in (codes, pca, columns; guess: what is reached without
+        x) and codes_minus_pca, whose errors are paired. Errors are over the rows that are judged, those of clusters
+        and neighbourhoods by a jackknife; how a space would change with other training rows is in none of them.
 
     Raises:
         ValueError: for fewer than 10 rows of either.
@@ -99,10 +99,7 @@ def probe(
         "responses": {
             name: _of_numbers(spaces, *numbers) for name, numbers in _responses(fitted, judged)
         },
-        "columns": {
-            name: _of_numbers(_without_columns(spaces), *numbers)
-            for name, numbers in _columns(fitted, judged, seed)
-        },
+        "columns": _of_columns(spaces, dict(_columns(fitted, judged, seed))),
         "neighbourhoods": clusters.neighbourhoods(spaces, neighbours),
         "clusters": clusters.separation(spaces, counts[0] if counts else None, seed=seed),
     }
@@ -208,14 +205,31 @@ def _compared(by_row: Mapping[str, Tensor]) -> dict[str, Any]:
     return measure | {"codes_minus_pca": difference.to_dict()}
 
 
-def _without_columns(spaces: Spaces) -> Spaces:
-    """The spaces but for the rows themselves, from which each column is known."""
-    return {name: space for name, space in spaces.items() if name != "columns"}
-
-
 def _of_numbers(spaces: Spaces, known: Array, wanted: Array) -> dict[str, Any]:
     by_row = {name: _explained(space, known, wanted) for name, space in spaces.items()}
     return {"r_squared": _compared(by_row)}
+
+
+def _of_columns(spaces: Spaces, columns: Mapping[str, tuple[Array, Array]]) -> dict[str, Any]:
+    """Of each column but from the rows themselves, which know it, and the mean over columns."""
+    spaces = {name: spaces[name] for name in ("codes", "pca")}
+    if not columns:
+        return {}
+    each, wholes = {}, []
+    for column, (known, wanted) in columns.items():
+        by_row = {name: _explained(space, known, wanted) for name, space in spaces.items()}
+        each[column] = _compared(by_row)
+        is_wanted = torch.from_numpy(np.isfinite(wanted))
+        wholes.append({name: _spread_out(values, is_wanted) for name, values in by_row.items()})
+    mean = {name: torch.stack([whole[name] for whole in wholes]).mean(0) for name in spaces}
+    return {"all": _compared(mean), "each": each}
+
+
+def _spread_out(values: Tensor, is_there: Tensor) -> Tensor:
+    """Values of some rows as values of all rows with the same mean, and the same error of it."""
+    whole = values.mean().expand(len(is_there)).clone()
+    whole[is_there] += (values - values.mean()) * (len(is_there) / len(values))
+    return whole
 
 
 def _explained(space: Representation, known: Array, wanted: Array) -> Tensor:

@@ -6,12 +6,14 @@ does.
 """
 
 from variform.evaluation.sections.certified import CERTIFIED
+from variform.evaluation.sections.probe import PROBE
 from variform.evaluation.sections.section import Lines, Numbers, Scene, Section
 from variform.evaluation.sections.surgery import SURGERY
 
 SECTIONS = {
     "certified": CERTIFIED,
     "surgery": SURGERY,
+    "probe": PROBE,
 }
 """By their names in the numbers of an evaluation, in the order in which they are shown."""
 
