@@ -579,12 +579,32 @@ class Schema:
         """
         if not self.gaps or self.binarise != "none":
             return x.new_full((len(x),), self.log_jacobian, dtype=torch.float64)
+        return self.log_jacobian_per_entry(x).flatten(1).sum(1)
+
+    def log_jacobian_per_entry(self, x: Tensor) -> Tensor:
+        """What each value of x (B, *shape) adds to `log_jacobians`, (B, *shape) float64.
+
+        Example:
+            >>> from variform.data.reading import dataset_from
+            >>> schema = dataclasses.replace(dataset_from(torch.rand(4, 2)).schema, scale=(1.0, math.e))
+            >>> schema.log_jacobian_per_entry(torch.zeros(1, 2)).tolist()
+            [[0.0, -1.0]]
+        """
+        if self.binarise != "none":
+            return x.new_zeros(x.shape, dtype=torch.float64)
         scale = self.per_value(self.scale).to(x.device)
+        if not self.gaps:
+            return (self._density_unit / scale).log().expand(x.shape)
         has_no_density = x.isnan()
         for column, spikes in enumerate(self.scaled_spikes()):
             for value, width, _ in spikes:
                 has_no_density[:, column] |= (x[:, column] - value).abs() <= width
-        return -torch.where(has_no_density, 0.0, scale.log()).flatten(1).sum(1)
+        return -torch.where(has_no_density, 0.0, scale.log())
+
+    @property
+    def _density_unit(self) -> int:
+        """In how many raw units a density is stated: images of levels as intensities in [0, 1]."""
+        return self.levels - 1 if self.levels and self.kind == "image" else 1
 
     @property
     def log_jacobian(self) -> float:
@@ -602,9 +622,8 @@ class Schema:
         """
         if self.binarise != "none":
             return 0.0
-        unit = self.levels - 1 if self.levels and self.kind == "image" else 1
         repeats = math.prod(self.shape) // len(self.scale)
-        return repeats * sum(math.log(unit / scale) for scale in self.scale)
+        return repeats * sum(math.log(self._density_unit / scale) for scale in self.scale)
 
     @property
     def seen_levels(self) -> int | None:

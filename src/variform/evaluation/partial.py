@@ -443,17 +443,26 @@ def _weighed(
     floats = floats_per_decode(vae)
     size = max(1, min(_ROWS_AT_ONCE, 8 * _FLOATS_AT_ONCE // (samples * floats)))
     for x, context in vae.batches(data, size, seed=seed):
-        laws = _proposals(vae, x, context, samples, refine, floats)
+        laws = proposals(vae, x, context, samples, refine, floats)
         z, log_q = drawn(laws)
         at_once = max(1, _FLOATS_AT_ONCE // (floats * len(x)))
         weights = weights_of(vae, x, z, log_q, context=context, at_once=at_once)
         yield x, context, Weighted(z, weights.log_weight)
 
 
-def _proposals(
+def proposals(
     vae: VAE, x: Tensor, context: Tensor | None, samples: int, refine: int, floats: int
 ) -> list[tuple[Law, int]]:
-    """The laws that z is drawn from, and how often."""
+    """The laws that z is drawn from, and how often: what the encoder answers, that refined, and the prior.
+
+    Args:
+        vae: The model.
+        x: Prepared rows, (B, *event).
+        context: What a conditional model is conditioned on, (B, C).
+        samples: Draws in all.
+        refine: Steps by which the encoder's answer is improved.
+        floats: Numbers that a decode of one z takes.
+    """
     start = x
     if vae.ranges is not None:
         low, high = (end.to(x) for end in vae.ranges)
