@@ -18,6 +18,8 @@ class InDepth:
             are from the prior, and how much latents repeat each other.
         probe: Ask what the latents hold: how well the codes tell labels, responses and columns, keep neighbours
             together and fall into clusters, beside as many principal components and the rows themselves.
+        factors: Score how far single codes stand for single known factors (MIG, SAP, DCI and others): `all`, or names
+            of factors of the sprites, of the label, of conditions, responses or columns of a table.
 
     Example:
         >>> InDepth(ais=100).ais_steps
@@ -28,3 +30,4 @@ class InDepth:
     ais_steps: Count = 100
     surgery: bool = False
     probe: bool = False
+    factors: tuple[str, ...] = ()

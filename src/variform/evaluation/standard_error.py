@@ -111,15 +111,18 @@ class Estimate:
         return asdict(self) | {"se": None if math.isnan(self.se) else self.se}
 
 
-def jackknifed(measure: Callable[[Array], Mapping[str, float]], rows: int) -> dict[str, Estimate]:
+def jackknifed(
+    measure: Callable[[Array], Mapping[str, float]], rows: int, *, groups: int = _GROUPS
+) -> dict[str, Estimate]:
     r"""Measures of a set of rows that are no means over them, with standard errors.
 
-    $\text{se}^2 = \tfrac{G - 1}{G} \sum_g (\theta_{-g} - \bar\theta)^2$ over G = 20 groups, $\theta_{-g}$ being
-    measured without the group g: every twentieth row, so that no group is a stretch of the file.
+    $\text{se}^2 = \tfrac{G - 1}{G} \sum_g (\theta_{-g} - \bar\theta)^2$ over G groups, $\theta_{-g}$ being
+    measured without the group g: every G-th row, so that no group is a stretch of the file.
 
     Args:
         measure: What is measured of some rows, by name; it is given their numbers.
-        rows: N, how many there are; with fewer than 20 each is a group.
+        rows: N, how many there are; with fewer than G each is a group.
+        groups: G; fewer take less time and make the error itself less certain.
 
     Reference:
         Efron and Stein (1981), for groups of one row.
@@ -129,7 +132,7 @@ def jackknifed(measure: Callable[[Array], Mapping[str, float]], rows: int) -> di
         >>> jackknifed(lambda rows: {"mean": values[rows].mean()}, 3)["mean"].to_dict()  # s / sqrt(N)
         {'mean': 2.3333333333333335, 'se': 0.8819171036881968, 'n': 3}
     """
-    groups = min(_GROUPS, rows)
+    groups = min(groups, rows)
     numbers = np.arange(rows)
     whole = measure(numbers)
     without = [measure(numbers[numbers % groups != group]) for group in range(groups)]

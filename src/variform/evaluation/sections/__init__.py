@@ -6,6 +6,7 @@ does.
 """
 
 from variform.evaluation.sections.certified import CERTIFIED
+from variform.evaluation.sections.factors import FACTORS
 from variform.evaluation.sections.probe import PROBE
 from variform.evaluation.sections.section import Lines, Numbers, Scene, Section
 from variform.evaluation.sections.surgery import SURGERY
@@ -14,6 +15,7 @@ SECTIONS = {
     "certified": CERTIFIED,
     "surgery": SURGERY,
     "probe": PROBE,
+    "factors": FACTORS,
 }
 """By their names in the numbers of an evaluation, in the order in which they are shown."""
 

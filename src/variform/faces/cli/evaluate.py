@@ -35,7 +35,7 @@ def evaluate(
     depth. What `variform train --resume RUN` is asked in depth stands folded in the report and the explorer page too.
 
     Examples: `variform evaluate runs/demo --samples 5000 --json`, `variform evaluate runs/demo --refine 50`,
-    `variform evaluate runs/demo --ais 100`
+    `variform evaluate runs/demo --ais 100`, `variform evaluate runs/sprites --factors all`
 
     Args:
         run: Folder of a run.
