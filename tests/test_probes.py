@@ -355,3 +355,19 @@ def test_rows_that_were_trained_on_are_refused(probed, capsys):
     words = ["evaluate", str(probed.folder), "--samples", "5", "--probe", "--split", "train"]
     assert cli.run(words) == 2
     assert "--probe learns from the training rows and judges on others" in capsys.readouterr().err
+
+
+def test_the_page_explains_names_of_rows_and_of_columns(probed, chromium):
+    chromium.open(probed.folder / "explorer.html", "#view=numbers")
+    chromium.page.locator(".question > summary").click()
+    shown = chromium.page.locator(".question")
+    assert PROBE.answer(probed.evaluation["probe"]) in shown.locator("summary").first.inner_text()
+    for name in ("codes minus PCA", "accuracy, linear probe"):
+        mark = shown.locator("th .why summary").filter(has_text=name).first
+        mark.click()
+        assert PROBE.meanings[name] in mark.locator("..").inner_text()
+    # Tables of many columns have the whole width, not that of half the page.
+    widths = "(name) => document.querySelector(name).getBoundingClientRect().width"
+    depth, view = (chromium.page.evaluate(widths, name) for name in (".depth", "#view"))
+    assert depth == view
+    assert chromium.errors == []

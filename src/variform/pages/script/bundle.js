@@ -3110,12 +3110,13 @@ _bars(),note(t`${active.count} of ${active.
 of} units are active: their posterior mean varies by more than 0.01.`),
 text("h2",t`The run`),element("dl",{className:"\
 facts"},...run));if(host.append(table,others),
-numbers.questions.length&&table.append(text(
-"h2",t`In depth`),...numbers.questions.map(
-questionOf)),!notes.length)return;let items=notes.
-map(words2=>text("li",say(words2)));others.
-append(text("h2",t`To be known`),element(
-"ul",{className:"notes"},...items))}_table(){
+notes.length){let items=notes.map(words2=>text(
+"li",say(words2)));others.append(text("h\
+2",t`To be known`),element("ul",{className:"\
+notes"},...items))}let questions=numbers.
+questions.map(questionOf);questions.length&&
+host.append(element("div",{className:"de\
+pth"},text("h2",t`In depth`),...questions))}_table(){
 let{header,rows,links}=this.app.contents.
 numbers;return tableOf(header,rows,(name,i)=>nameOf(
 name,links[i]))}_bars(){let{order,measure,
@@ -3136,14 +3137,14 @@ asked,answer,tables,meanings}){let whole2=element(
 : ${say(answer)}.`);whole2.append(answered,
 note(say(asked)));for(let{title:own,header,
 rows,note:remark}of tables){own&&whole2.
-append(text("h3",say(own)));let table=tableOf(
-header,rows,name=>explained(name,meanings[name]));
-whole2.append(scrolled(say(own||title),table)),
-remark&&whole2.append(note(say(remark)))}
-return whole2}function tableOf(header,rows,named){
-let heads=header.map((words2,i)=>text("t\
-h",say(words2),{scope:"col",className:i?
-"number":""})),lines=rows.map(([name,...cells],i)=>element(
+append(text("h3",say(own)));let named=name=>explained(
+name,meanings[name]),table=tableOf(header,
+rows,named,named);whole2.append(scrolled(
+say(own||title),table)),remark&&whole2.append(
+note(say(remark)))}return whole2}function tableOf(header,rows,named,headed=say){
+let heads=header.map((words2,i)=>element(
+"th",{scope:"col",className:i?"number":""},
+headed(words2))),lines=rows.map(([name,...cells],i)=>element(
 "tr",{},element("th",{scope:"row"},named(
 name,i)),...cells.map(cellOf3))),head=element(
 "thead",{},element("tr",{},...heads));return element(

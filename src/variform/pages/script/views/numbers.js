@@ -41,10 +41,12 @@ export class NumbersView extends View {
       element("dl", { className: "facts" }, ...run),
     );
     host.append(table, others);
-    if (numbers.questions.length) table.append(text("h2", t`In depth`), ...numbers.questions.map(questionOf));
-    if (!notes.length) return;
-    const items = notes.map((words) => text("li", say(words)));
-    others.append(text("h2", t`To be known`), element("ul", { className: "notes" }, ...items));
+    if (notes.length) {
+      const items = notes.map((words) => text("li", say(words)));
+      others.append(text("h2", t`To be known`), element("ul", { className: "notes" }, ...items));
+    }
+    const questions = numbers.questions.map(questionOf);
+    if (questions.length) host.append(element("div", { className: "depth" }, text("h2", t`In depth`), ...questions));
   }
 
   _table() {
@@ -81,7 +83,9 @@ function questionOf({ title, asked, answer, tables, meanings }) {
   whole.append(answered, note(say(asked)));
   for (const { title: own, header, rows, note: remark } of tables) {
     if (own) whole.append(text("h3", say(own)));
-    const table = tableOf(header, rows, (name) => explained(name, meanings[name]));
+    /** @param {string} name */
+    const named = (name) => explained(name, meanings[name]);
+    const table = tableOf(header, rows, named, named);
     whole.append(scrolled(say(own || title), table));
     if (remark) whole.append(note(say(remark)));
   }
@@ -92,9 +96,10 @@ function questionOf({ title, asked, answer, tables, meanings }) {
  * @param {string[]} header
  * @param {string[][]} rows
  * @param {(name: string, i: number) => string | Node} named the first cell of a row
+ * @param {(name: string) => string | Node} [headed] the first cell of a column
  */
-function tableOf(header, rows, named) {
-  const heads = header.map((words, i) => text("th", say(words), { scope: "col", className: i ? "number" : "" }));
+function tableOf(header, rows, named, headed = say) {
+  const heads = header.map((words, i) => element("th", { scope: "col", className: i ? "number" : "" }, headed(words)));
   const lines = rows.map(([name, ...cells], i) =>
     element("tr", {}, element("th", { scope: "row" }, named(name, i)), ...cells.map(cellOf)),
   );
