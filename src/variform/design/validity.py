@@ -1,6 +1,5 @@
 """Whether a design is valid, learned from the answers of the user's own check."""
 
-import math
 import warnings
 from dataclasses import dataclass
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from variform.config.checks import checked
+from variform.evaluation.ranking import auc_of
 from variform.evaluation.standard_error import Estimate
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -165,33 +165,3 @@ def _auc_of_left_out(classifier: Any, features: Array, is_valid: Array, seed: in
         classifier, features, is_valid, cv=folds, method="predict_proba"
     )
     return auc_of(probability[:, 1], is_valid)
-
-
-def auc_of(scores: Array, is_valid: Array) -> Estimate:
-    r"""The probability that a valid design scores higher than an invalid one, and its standard error.
-
-    With $V_i$ the share of the invalid designs below valid design i (a tie is half), and $W_j$ the share of the valid
-    ones above invalid design j, $\mathrm{AUC} = \bar V = \bar W$ and its variance is $s_V^2 / m + s_W^2 / n$.
-
-    Args:
-        scores: (N,), higher for what is likelier valid.
-        is_valid: (N,) bool, m of them true and n false.
-
-    Reference:
-        DeLong, DeLong and Clarke-Pearson (1988).
-
-    Example:
-        >>> auc_of(np.array([0.9, 0.8, 0.3, 0.1]), np.array([True, False, True, False])).mean
-        0.75
-    """
-    is_valid = np.asarray(is_valid, bool)
-    above = scores[is_valid][:, None] - scores[~is_valid]
-    wins = (1 + np.sign(above)) / 2  # eq: auc
-    of_valid, of_invalid = wins.mean(1), wins.mean(0)
-    variance = _of_mean(of_valid) + _of_mean(of_invalid)
-    return Estimate(float(wins.mean()), math.sqrt(variance), len(scores))
-
-
-def _of_mean(values: Array) -> float:
-    """The variance of a mean."""
-    return float(values.var(ddof=1) / len(values))

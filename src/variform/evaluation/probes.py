@@ -14,7 +14,7 @@ from variform.data.dataset import Dataset
 from variform.evaluation import clusters, exploration
 from variform.evaluation.differences import mean_difference
 from variform.evaluation.representations import Representation, represented, some_rows
-from variform.evaluation.standard_error import Estimate
+from variform.evaluation.standard_error import Estimate, r_squared_by_row
 from variform.model.vae import VAE, HasVAE, vae_of
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -246,11 +246,8 @@ def _explained(space: Representation, known: Array, wanted: Array) -> Tensor:
     regression = make_pipeline(StandardScaler(), RidgeCV(_PENALTIES))
     regression.fit(space.fitted[is_known], known[is_known])
     truth = wanted[is_wanted]
-    errors = (truth - regression.predict(space.judged[is_wanted])) ** 2
-    spreads = (truth - truth.mean()) ** 2
-    unexplained = errors.mean() / spreads.mean()
-    moves = (errors - unexplained * spreads) / spreads.mean()
-    return torch.from_numpy(1 - unexplained - moves)  # eq: r-squared
+    predicted = np.asarray(regression.predict(space.judged[is_wanted]))
+    return torch.from_numpy(r_squared_by_row(truth, predicted))
 
 
 def _of_classes(

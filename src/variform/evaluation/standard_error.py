@@ -144,6 +144,30 @@ def jackknifed(
     return estimates
 
 
+def r_squared_by_row(truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    r"""Numbers whose mean is R² and whose spread over rows gives its standard error, (N,).
+
+    With $a_n$ the squared error and $b_n$ the squared distance from the mean of a row, $R^2 = 1 - \bar a / \bar b$; a
+    row has $R^2 - (a_n - (1 - R^2)\, b_n) / \bar b$, by the delta method.
+
+    Args:
+        truth: (N,), of rows that the prediction did not see.
+        predicted: (N,).
+
+    Reference:
+        Draper and Smith (1998), section 1.3.
+
+    Example:
+        >>> float(r_squared_by_row(np.array([0.0, 1.0, 2.0]), np.array([0.5, 1.0, 1.5])).mean())
+        0.75
+    """
+    errors = (truth - predicted) ** 2
+    spreads = (truth - truth.mean()) ** 2
+    unexplained = errors.mean() / spreads.mean()
+    moves = (errors - unexplained * spreads) / spreads.mean()
+    return 1 - unexplained - moves  # eq: r-squared
+
+
 def pooled(estimates: list[dict[str, Any]]) -> dict[str, Any]:
     """The mean over seeds; its variance is that over the (shared) test rows plus that of the mean over seeds."""
     means = np.array([item["mean"] for item in estimates], dtype=float)
