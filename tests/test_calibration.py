@@ -1,6 +1,7 @@
 """Calibration: models that are right cover as often as they say, wrong ones do not, and scores are those of others."""
 
 import dataclasses
+import json
 import math
 
 import numpy as np
@@ -12,12 +13,14 @@ from scipy import stats
 from sklearn.metrics import brier_score_loss
 from test_truth import full_vae, linear_vae
 
-from variform import VAE
+from variform import VAE, ModelConfig, RunConfig, TrainConfig, train
 from variform.data.conditions import Condition
 from variform.data.dataset import Dataset
 from variform.data.reading import dataset_from
 from variform.evaluation import ensembles
 from variform.evaluation.calibration import LEVELS, band, calibrate
+from variform.evaluation.sections import SECTIONS
+from variform.faces.cli.commands import run as command
 from variform.model.features import FilledGaps
 from variform.model.likelihoods.bounded import LogitNormalLikelihood, LogNormalLikelihood
 from variform.model.likelihoods.compound import MixedLikelihood, SpikedLikelihood
@@ -291,6 +294,33 @@ def test_columns_that_a_rule_switches_off_are_compared_only_where_they_are_on(tm
     found = calibrate(vae, splits.test, splits.train, rows=30, draws=39, samples=100, refine=2)
     assert set(found["predictive"]["columns"]) <= set(splits.schema.columns)
     assert 0 < found["given_some"]["crps"]["mean"] < 10
+
+
+def test_the_command_says_which_columns_are_not_calibrated(tmp_path, capsys):
+    """A noise of a third of the truth, after training: its intervals are too narrow."""
+    random = np.random.default_rng(0)
+    rows = random.normal(size=(400, 1)) + 0.5 * random.normal(size=(400, 3))
+    model = ModelConfig(latent_dim=1, hidden=(8,), likelihood="gaussian-shared")
+    run = train(
+        rows,
+        config=RunConfig(model=model, train=TrainConfig(steps=300)),
+        out=tmp_path / "run",
+        progress=False,
+    )
+    with torch.no_grad():
+        run.vae.likelihood.raw_log_var -= 2 * math.log(3)
+    splits = run.data()
+    section = SECTIONS["calibration"]
+    found = calibrate(run.vae, splits.test, splits.train, rows=40, refine=5, samples=300)
+    assert section.answer(found).startswith("3 of 3 columns are not calibrated")
+    table, wrong = section.tables(found)
+    assert {row[0] for row in table.rows} <= set(section.meanings)
+    assert {row[0] for row in wrong.rows} == {"column 1", "column 2", "column 3"}
+    command(["evaluate", str(tmp_path / "run"), "--calibration", "--json", "--samples", "5"])
+    numbers = json.loads(capsys.readouterr().out)["calibration"]
+    assert numbers["rows"] == len(splits.test)
+    share = numbers["given_others"]["coverage"][2]["mean"]
+    assert share > found["given_others"]["coverage"][2]["mean"] + 0.2
 
 
 @pytest.mark.parametrize("wrong", [{"draws": 38}, {"mask": 0.0}, {"mask": 1.0}])

@@ -20,6 +20,8 @@ class InDepth:
             together and fall into clusters, beside as many principal components and the rows themselves.
         factors: Score how far single codes stand for single known factors (MIG, SAP, DCI and others): `all`, or names
             of factors of the sprites, of the label, of conditions, responses or columns of a table.
+        calibration: Ask whether the model is as sure as it may be: coverage, PIT and CRPS of new rows, of each column
+            given the others, and of draws given a part of a row.
 
     Example:
         >>> InDepth(ais=100).ais_steps
@@ -31,3 +33,4 @@ class InDepth:
     surgery: bool = False
     probe: bool = False
     factors: tuple[str, ...] = ()
+    calibration: bool = False

@@ -84,7 +84,8 @@ def calibrate(
 
     Returns:
         A dict of plain values: the levels, rows, columns, draws and mask, and for each law a dict with
-        coverage, an estimate {"mean", "se", "n"} for each level, of all columns that are no categories; crps in
+        coverage, an estimate {"mean", "se", "n"} for each level, of all columns whose values do not repeat, or where
+        all repeat of those that are no categories; crps in
         standard deviations of the training rows, for categories half a Brier score, and crps_of_training, that of
         training rows drawn at random; histogram, shares of the PITs of all columns in ten equal bins; columns, by name
         coverage, band, crps in the column's unit, p_value (Kolmogorov-Smirnov, of its PITs) and is_calibrated;
@@ -262,7 +263,9 @@ def _judged(forecast: Forecast, units: _Units, generator: torch.Generator) -> di
             is_category=units.is_category[column],
             repeats=bool(repeats[column]),
         )
-    is_number = is_there & ~np.array(units.is_category)
+    is_name = np.array(units.is_category)
+    is_continuous = ~is_name & ~repeats.numpy()
+    is_number = is_there & (is_continuous if is_continuous.any() else ~is_name)
     relative = {"crps": scores / units.spread, "crps_of_training": of_training / units.spread}
     coverage = []
     if is_number.any():

@@ -5,6 +5,7 @@ explains it; docs/extending.md adds one. Who only shows sections waits for no to
 does.
 """
 
+from variform.evaluation.sections.calibration import CALIBRATION
 from variform.evaluation.sections.certified import CERTIFIED
 from variform.evaluation.sections.factors import FACTORS
 from variform.evaluation.sections.probe import PROBE
@@ -16,6 +17,7 @@ SECTIONS = {
     "surgery": SURGERY,
     "probe": PROBE,
     "factors": FACTORS,
+    "calibration": CALIBRATION,
 }
 """By their names in the numbers of an evaluation, in the order in which they are shown."""
 
