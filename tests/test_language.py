@@ -22,6 +22,8 @@ HOLE = re.compile(r"\{(\d+)(?:#|:say)?\}")
 # What a report or a page says of a run. In other modules most texts are messages of errors.
 SAID = (
     *("evaluation/conclusion.py", "evaluation/verdict.py", "evaluation/summary.py"),
+    *("evaluation/illnesses/fit.py", "evaluation/illnesses/latents.py"),
+    *("evaluation/illnesses/rivals.py", "evaluation/illnesses/training.py"),
     *("evaluation/metrics.py", "evaluation/baselines.py", "model/alignment.py"),
     *("model/choosing.py", "config/settling.py", "training/divergence.py"),
     *("data/dimension.py", "data/notes.py", "data/reading.py", "data/scaling.py"),

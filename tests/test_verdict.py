@@ -17,6 +17,7 @@ from variform import ModelConfig, TrainConfig, build_vae, read
 from variform.config.choices import ObjectiveName
 from variform.config.run import EvaluationConfig, RunConfig
 from variform.evaluation import verdict
+from variform.evaluation.illnesses import Case, diagnose
 from variform.faces import cli
 from variform.runs.folder import open_run
 from variform.runs.records import history
@@ -319,8 +320,8 @@ def wins_of(likelihood, better, baseline="pca", trained=None, active=1):
     }
     own = {"mean": 3.0, "se": 1.0, "n": 50}
     numbers = {"active_units": {"count": active, "of": 2}, "nll": own, "reconstruction_error": own}
-    said = verdict.warnings(vae, numbers | {"baselines": {baseline: differences}}, trained)
-    return [sentence for sentence in said if " has the better " in sentence]
+    found = diagnose(Case(numbers | {"baselines": {baseline: differences}}, vae, trained))
+    return [finding.sentence for finding in found if finding.illness == "simpler-model"]
 
 
 def test_what_to_try_is_what_the_run_has_not_tried():

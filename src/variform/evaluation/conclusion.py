@@ -6,18 +6,11 @@ from typing import Any, NamedTuple
 
 from variform.config.training import TrainConfig
 from variform.config.words import counted
-from variform.evaluation.standard_error import HIGH_K
+from variform.evaluation.illnesses import Case, findings_of
+from variform.evaluation.illnesses.latents import MOST_ROWS, distrusted
+from variform.evaluation.illnesses.rivals import BETTER_BY
+from variform.evaluation.illnesses.training import ITS_CONFIG, is_collapsed, is_still_learning
 from variform.evaluation.tables import PCAS, has_two_metrics, show
-from variform.evaluation.verdict import (
-    BETTER_BY,
-    ENOUGH_STEPS,
-    ITS_CONFIG,
-    MOST_ROWS,
-    SOME_ROWS,
-    distrusted,
-    is_collapsed,
-    is_still_learning,
-)
 
 
 class Conclusion(NamedTuple):
@@ -229,49 +222,16 @@ def _is_interrupted(trained: TrainConfig, history: Sequence[Mapping[str, Any]]) 
 def _advice(
     numbers: dict[str, Any], trained: TrainConfig, history: Sequence[Mapping[str, Any]]
 ) -> str:
-    """The one thing that is most likely to help."""
-    if not _is_finite(numbers["nll"]):
-        return "train anew with a smaller `learning_rate` and `clip_norm=10`"
-    if is_collapsed(numbers):
-        return "train anew with more and smaller steps, as the warning says"
-    if any(row.get("rollback") for row in history):
-        return "train anew with a smaller `learning_rate` or `clip_norm=10`, as the warning says"
+    """The one thing that is most likely to help: what the gravest finding asks for, where nothing is simpler."""
+    findings = findings_of(Case(numbers, trained=trained, history=history))
+    if findings and findings[0].severity == "critical":
+        return findings[0].brief
     if numbers["nll"]["n"] == 1:
         return "keep more rows for testing, with another `split_seed` or more data"
     if _is_interrupted(trained, history):
         return "go on with variform train --resume RUN"
-    if is_still_learning(history):
-        return f"train for longer ({_longer(trained, history)}), since validation rows still gained"
-    if _is_behind(numbers, trained):
-        return "try what the warning names, or take the simpler model"
-    if not trained.is_point and distrusted(numbers) > MOST_ROWS:
-        return "find out what the NLL is, as the warning says"
-    active = numbers["active_units"]
-    if active["count"] < active["of"]:
-        return f"train with `latent_dim={active['count']}`, since the other latents say nothing of a row"
-    if not trained.is_point and distrusted(numbers) > SOME_ROWS:
-        share = f"{distrusted(numbers):.0%} of the rows"
-        return (
-            f"evaluate with `refine={ENOUGH_STEPS}`, since Pareto k is above {HIGH_K} for {share}"
-        )
+    if findings:
+        return findings[0].brief
     return (
         f"see whether more latents help: variform study latent-dim --config {ITS_CONFIG} --out NEW"
     )
-
-
-def _is_behind(numbers: dict[str, Any], trained: TrainConfig) -> bool:
-    """Whether a simpler model is clearly better in what can be compared."""
-    measures = ["reconstruction_error"]
-    if not trained.is_point:
-        measures.append("nll")
-    return any(
-        _sign(rival.difference, numbers[measure]) > 0
-        for measure in measures
-        for rival in _rivals(numbers, measure)
-    )
-
-
-def _longer(trained: TrainConfig, history: Sequence[Mapping[str, Any]]) -> str:
-    if trained.steps is not None:
-        return f"`steps={2 * trained.steps}`"
-    return f"`epochs={2 * len(history)}`"

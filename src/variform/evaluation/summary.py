@@ -9,6 +9,8 @@ from variform.config.checks import Count, checked
 from variform.config.training import TrainConfig
 from variform.data.dataset import Dataset
 from variform.evaluation.baselines import better_pca, evaluate_baselines
+from variform.evaluation.illnesses import Case, as_kept, diagnose
+from variform.evaluation.illnesses.latents import MOST_ROWS, SOME_ROWS, distrusted
 from variform.evaluation.imputation import impute as impute
 from variform.evaluation.latents import active_units
 from variform.evaluation.log_likelihood import Scores, per_column, score
@@ -16,7 +18,7 @@ from variform.evaluation.metrics import Scored, is_only_cross_entropy, measured
 from variform.evaluation.pareto import FEWEST_SAMPLES
 from variform.evaluation.standard_error import HIGH_K, Estimate
 from variform.evaluation.tables import PCAS, has_two_metrics
-from variform.evaluation.verdict import MOST_ROWS, SOME_ROWS, distrusted, warnings
+from variform.evaluation.verdict import said
 from variform.model.vae import VAE, HasVAE, vae_of
 
 
@@ -83,6 +85,7 @@ def summary(
     seed: int = 0,
     trained: TrainConfig | None = None,
     history: Sequence[Mapping[str, Any]] = (),
+    signs: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """What `evaluate` gives, from scores of the rows that are there already.
 
@@ -97,6 +100,7 @@ def summary(
         seed: Seed of the binarisation, where the data ask for one.
         trained: How the model was trained, where that is known: warnings then say what to change.
         history: How the training went, one mapping per epoch, as `training.History.rows`.
+        signs: What `illnesses.signs` measured, by which more illnesses are told.
     """
     scored = Scored(vae, data, scores, samples, seed)
     result: dict[str, Any] = {
@@ -117,7 +121,11 @@ def summary(
         result["baselines"] = {
             name: _without_rows(baseline) for name, baseline in baselines.items()
         }
-    result["warnings"] = warnings(vae, result, trained, history)
+    if signs is not None:
+        result["signs"] = dict(signs)
+    findings = diagnose(Case(result, vae, trained, history))
+    result["findings"] = as_kept(findings)
+    result["warnings"] = said(findings)
     result["notes"] = _notes(vae, data, result)
     return result
 

@@ -26,6 +26,7 @@ from variform.pages.explorer.contents import RowCount
 from variform.pages.explorer.page import Page
 from variform.runs import comparisons, folder
 from variform.runs import train as runs_train
+from variform.runs.doctor import Diagnosis, examine
 from variform.runs.explorer import explore
 from variform.runs.own_rows import own_rows
 from variform.runs.pictures import plot
@@ -97,6 +98,18 @@ class Run(folder.Run):
         if in_depth:
             options["in_depth"] = _in_depth(in_depth)
         return assess(self, self.data(), split=split, **options)
+
+    @checked
+    def doctor(
+        self, *, split: Literal["test", "valid", "train"] = "test", seed: int = 0
+    ) -> Diagnosis:
+        """What is wrong with the model, how it was seen and what to try, as `variform doctor` says it.
+
+        Args:
+            split: The rows that are judged.
+            seed: Seed of the draws.
+        """
+        return examine(self, split=split, seed=seed)
 
     @checked
     def plot(self, name: folder.PictureName) -> Figure:

@@ -17,10 +17,11 @@ from variform.evaluation.differences import (
     mean_difference,
     root_mean_difference,
 )
+from variform.evaluation.illnesses.latents import SOME_ROWS
 from variform.evaluation.metrics import METRICS
 from variform.evaluation.standard_error import HIGH_K, pooled
 from variform.evaluation.tables import LINEAR, r_squared, show
-from variform.evaluation.verdict import SOME_ROWS, placed
+from variform.evaluation.verdict import placed
 from variform.pages.report import Picture, Table, render
 from variform.runs.folder import open_run
 from variform.runs.grounds import (

@@ -8,9 +8,9 @@ from typing import Any
 from torch import Tensor
 
 from variform.data.schema import Schema
+from variform.evaluation.illnesses.latents import distrusted
 from variform.evaluation.log_likelihood import bits_per_dim, reliability
 from variform.evaluation.standard_error import Estimate
-from variform.evaluation.verdict import distrusted
 from variform.runs.folder import Run
 from variform.runs.records import read_data
 

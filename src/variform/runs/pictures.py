@@ -21,6 +21,7 @@ from variform.data.dataset import Splits
 from variform.data.schema import Schema
 from variform.evaluation import exploration
 from variform.evaluation.conclusion import conclude
+from variform.evaluation.illnesses.training import is_collapsed
 from variform.evaluation.metrics import METRICS
 from variform.evaluation.sections import sections_of
 from variform.evaluation.tables import (
@@ -33,7 +34,7 @@ from variform.evaluation.tables import (
     response_table,
     show,
 )
-from variform.evaluation.verdict import is_collapsed, placed
+from variform.evaluation.verdict import placed
 from variform.model.vae import VAE
 from variform.pages.architecture import plot_architecture
 from variform.pages.curves import plot_curves

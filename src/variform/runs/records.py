@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, NotRequired, TypedDict
 from variform.config.checks import Range, recorded
 from variform.config.run import RunConfig
 from variform.config.toml import from_toml
+from variform.evaluation.illnesses.finding import Severity
 from variform.evaluation.metrics import METRICS
 from variform.evaluation.sections import sections_of
 from variform.system.files import from_json, read_json
@@ -77,6 +78,18 @@ class _LinearFit(TypedDict):
     codes: _Number
     pca: _Number
     rows: _Count
+
+
+class _Finding(TypedDict):
+    """An illness that was found."""
+
+    illness: _Text
+    severity: Severity
+    seen: _Text
+    advice: _Text
+    brief: _Text
+    options: list[dict[str, object]]
+    evidence: dict[str, object]
 
 
 class Data(TypedDict):
@@ -159,6 +172,8 @@ Evaluation = _record(
         "refined": _Refined,
         "data_unit": _Text,
         "warnings": list[_Text],
+        "findings": list[_Finding],
+        "signs": dict[str, object],
         "worst": list[_Worst],
         "responses": dict[str, _LinearFit],
         "data": Data,

@@ -12,6 +12,7 @@ from variform.config.checks import Count, checked, recorded
 from variform.config.in_depth import InDepth
 from variform.data.dataset import Dataset, Splits
 from variform.evaluation.baselines import evaluate_baselines
+from variform.evaluation.illnesses.signs import signs
 from variform.evaluation.log_likelihood import Scores, score
 from variform.evaluation.pareto import FEWEST_SAMPLES
 from variform.evaluation.probes import linear_fits
@@ -30,13 +31,13 @@ from variform.version import __version__
 def assess(
     run: Run, splits: Splits, *, split: Literal["test", "valid", "train"] = "test", samples: Count | None = None,
     refine: int | None = None, in_depth: InDepth | None = None, seed: int = 0, progress: bool = False,
-    keep: bool = False,
+    keep: bool = False, thorough: bool = False,
 ) -> dict[str, Any]:  # fmt: skip
     """`evaluate` on a split of the run's data, with what a reader needs to repeat it.
 
     `samples` and `refine` are as for `evaluate`, and by default those of the run's own configuration, as is `in_depth`,
     which asks for sections: each stands in the numbers by its name. With `keep` the scores of the rows are
-    written into the run's folder.
+    written into the run's folder. With `thorough` illnesses are looked for on more rows.
     """
     samples = run.config.evaluation.nll_samples if samples is None else samples
     refine = run.config.evaluation.refine if refine is None else refine
@@ -56,6 +57,7 @@ def assess(
         "history": history(run.folder) if there else [],
     }
     facts |= {"refined": refined, "refine": refine}
+    facts["signs"] = signs(run.vae, rows, splits.train, scores, thorough=thorough, seed=seed)
     numbers = summary(run.vae, rows, scores, baselines, samples=samples, seed=seed, **facts)
     numbers["worst"] = _worst(rows, scores)
     if fits := linear_fits(run.vae, rows, splits.train, seed=seed):

@@ -21,10 +21,11 @@ from variform.data.dataset import Splits
 from variform.evaluation import exploration
 from variform.evaluation.baselines import better_pca
 from variform.evaluation.differences import differences
+from variform.evaluation.illnesses.latents import SOME_ROWS, distrusted
 from variform.evaluation.metrics import METRICS
 from variform.evaluation.standard_error import HIGH_K, pooled
 from variform.evaluation.tables import PCAS, has_two_metrics, show
-from variform.evaluation.verdict import SOME_ROWS, distrusted, placed
+from variform.evaluation.verdict import placed
 from variform.pages.curves import plot_latent_dim_study
 from variform.pages.report import Picture, Table, render
 from variform.pages.vector import picture_of

@@ -30,7 +30,7 @@ from cyclopts import (
 from variform.config.options import in_options
 from variform.config.toml import to_dict
 from variform.faces.cli.design import design
-from variform.faces.cli.evaluate import compare, evaluate, explain, info
+from variform.faces.cli.evaluate import compare, doctor, evaluate, explain, info
 from variform.faces.cli.explore import draw, explore, serve, show
 from variform.faces.cli.generate import decode, encode, generate, impute, reconstruct, sampler
 from variform.faces.cli.inspect import inspect
@@ -117,11 +117,12 @@ def completion(
         write(app.generate_completion(shell=shell).rstrip("\n"))
 
 
-COMMANDS: dict[str, Callable[..., None]] = {
+COMMANDS: dict[str, Callable[..., int | None]] = {
     "demo": demo,
     "inspect": inspect,
     "train": with_trust(train),
     "evaluate": with_trust(evaluate),
+    "doctor": with_trust(doctor),
     "generate": with_trust(generate),
     "sampler": with_trust(sampler),
     "encode": with_trust(encode),
@@ -146,7 +147,17 @@ COMMANDS: dict[str, Callable[..., None]] = {
 
 GROUPS = {
     "Begin": ("demo", "inspect", "train"),
-    "Look": ("evaluate", "open", "explore", "serve", "draw", "compare", "info", "explain"),
+    "Look": (
+        "evaluate",
+        "doctor",
+        "open",
+        "explore",
+        "serve",
+        "draw",
+        "compare",
+        "info",
+        "explain",
+    ),
     "Use": ("generate", "sampler", "encode", "decode", "reconstruct", "impute"),
     "Search": ("study", "design"),
     "Share": ("export", "card", "push", "pull"),
@@ -170,7 +181,9 @@ for _name in ("--help", "--version"):
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line and exit: 0 done, 1 training broke, 2 a user's mistake, 128 and more after a signal."""
+    """Run the command line and exit: 0 done, 1 training broke, 2 a user's mistake, 3 `doctor` found an illness, 128 and
+    more after a signal.
+    """
     # Else Python looks through all of torch's objects for cycles before it ends: 0.5 to 0.9 s.
     atexit.register(gc.freeze)
     open_closed()
@@ -211,7 +224,7 @@ def run(arguments: list[str]) -> int:
             )
         app.config = _config_sources(arguments)
         app.is_help_short = "-h" in arguments and "--help" not in arguments
-        app(
+        code = app(
             _without_commas(arguments),
             exit_on_error=False,
             print_error=False,
@@ -244,7 +257,7 @@ def run(arguments: list[str]) -> int:
     except KeyboardInterrupt as error:
         stopped = Stopped.by(error, str(error) or "interrupted")
         return _fail(str(stopped), stopped.exit_code)
-    return 0
+    return code if isinstance(code, int) else 0
 
 
 def _without_commas(arguments: list[str]) -> list[str]:

@@ -65,6 +65,42 @@ def evaluate(
     print_numbers(numbers, json, run)
 
 
+def doctor(
+    run: Path,
+    /,
+    *,
+    split: Annotated[Literal["test", "valid", "train"], Option] = "test",
+    seed: Annotated[int, Option] = 0,
+    json: Annotated[bool, Flag] = False,
+) -> int:
+    """What is wrong with a model, how it was seen and what to try: collapse, holes, a likelihood that does not fit, ...
+
+    It looks for what a training looks for at its end, on more rows. The exit code is 0 where no illness was found and 3
+    where one was; a hint is no illness.
+
+    Examples: `variform doctor runs/demo`, `variform doctor runs/demo --json`
+
+    Args:
+        run: Folder of a run.
+        split: The rows to judge by.
+        seed: Seed of the draws.
+        json: Print findings and measurements as JSON.
+    """
+    require_there(run)
+    from variform.runs.doctor import examine
+    from variform.runs.folder import open_run
+
+    diagnosis = examine(open_run(run), split=split, seed=seed, progress=True)
+    if json:
+        print_json(diagnosis.to_dict())
+    else:
+        say(str(diagnosis))
+    return 0 if diagnosis.is_healthy else _ILL
+
+
+_ILL = 3  # beside 1, a training that broke, and 2, a user's mistake
+
+
 def explain(
     word: tuple[str, ...], /, *, language: Annotated[LanguageName, Option] = "auto"
 ) -> None:

@@ -26,18 +26,18 @@ _PARAMETER = inspect.Parameter(
 )
 
 
-def with_trust(command: Callable[..., None]) -> Callable[..., None]:
+def with_trust(command: Callable[..., int | None]) -> Callable[..., int | None]:
     """A command with the option --trust.
 
     What the command line itself names by --encoder and --decoder needs no trust.
     """
 
     @functools.wraps(command)
-    def trusted(*arguments: Any, trust: bool = False, **options: Any) -> None:
+    def trusted(*arguments: Any, trust: bool = False, **options: Any) -> int | None:
         ask: Callable[[Code], bool] = _always if trust else _asked
         with trusting(Trust(ask, say_aside)):
             _require_trusted_file(options.get("config"), options.get("model"))
-            command(*arguments, **options)
+            return command(*arguments, **options)
 
     own = inspect.signature(command)
     signature = own.replace(parameters=[*own.parameters.values(), _PARAMETER])

@@ -29,8 +29,8 @@ from variform.data.sources import sprites
 from variform.distributions.gaussian import StandardNormal
 from variform.evaluation import exploration
 from variform.evaluation.embedding import EMBEDDINGS, EmbeddingName, embedded
+from variform.evaluation.illnesses.training import is_collapsed
 from variform.evaluation.log_likelihood import squared_error
-from variform.evaluation.verdict import is_collapsed
 from variform.model.vae import VAE, evaluating
 from variform.pages.palette import DARK_PALETTE, PALETTE
 from variform.system.draws import seeded
