@@ -2,7 +2,8 @@
 
 Each planted case is trained twice or more: once ill, then with the first option of the finding that names its cause,
 and with the next ones while that did not mend it. Mended is a case whose number is better by more than two standard
-errors, paired over test rows where these are the same, or whose finding is gone while the number is not worse. Thresholds were chosen on seed 0; other
+errors, paired over test rows where these are the same, or whose finding is gone while the number is not worse. Where
+an illness makes numbers look better than they are, its finding must be gone. Thresholds were chosen on seed 0; other
 seeds make other data, splits and weights.
 
     python benchmarks/doctor.py --seeds 1 2 --out /tmp/doctor
@@ -74,8 +75,8 @@ def wild(random: np.random.Generator) -> Array:
 
 
 def uneven_noise(random: np.random.Generator) -> Array:
-    x = curved(random, columns=8)
-    x[:, 4:] += 1.5 * random.normal(size=(len(x), 4))
+    x = curved(random, latents=2)
+    x[:, 4:] += 0.8 * random.normal(size=(len(x), 4))
     return x
 
 
@@ -84,9 +85,9 @@ def families(random: np.random.Generator) -> Array:
     return np.repeat(base, 4, 0) + 0.002 * random.normal(size=(1000, base.shape[1]))
 
 
-def clusters(random: np.random.Generator) -> Array:
-    centres = random.normal(size=(5, 8)) * 2
-    return centres[random.integers(5, size=1000)] + 0.15 * random.normal(size=(1000, 8))
+def clusters(random: np.random.Generator, count: int = 5) -> Array:
+    centres = random.normal(size=(count, 8)) * 2
+    return centres[random.integers(count, size=1000)] + 0.15 * random.normal(size=(1000, 8))
 
 
 def rates(random: np.random.Generator, rows: int = 800) -> Array:
@@ -110,9 +111,11 @@ def binary(random: np.random.Generator) -> Array:
 
 
 def shares(random: np.random.Generator) -> Array:
-    """Fractions that lie near 0 and 1."""
+    """Fractions many of which lie near 0 and 1."""
     z = random.normal(size=(800, 2))
-    return 1 / (1 + np.exp(-(2.5 * z @ random.normal(size=(2, 6)) + random.normal(size=(800, 6)))))
+    return 1 / (
+        1 + np.exp(-(2 * z @ random.normal(size=(2, 6)) + 0.4 * random.normal(size=(800, 6))))
+    )
 
 
 def long_tails(random: np.random.Generator) -> Array:
@@ -135,7 +138,17 @@ def student(random: np.random.Generator) -> Array:
 
 
 def few(random: np.random.Generator) -> Array:
-    return curved(random, rows=120, latents=6, columns=20) + 0.5 * random.normal(size=(120, 20))
+    return curved(random, 250, latents=6, columns=20) + 0.5 * random.normal(size=(250, 20))
+
+
+def sharp(random: np.random.Generator) -> Array:
+    """Waves with little noise."""
+    z = random.normal(size=(800, 2))
+    return np.sin(1.5 * z @ random.normal(size=(2, 8))) + 0.05 * random.normal(size=(800, 8))
+
+
+def many_counts(random: np.random.Generator) -> Array:
+    return random.poisson(30 * rates(random)).astype(float)
 
 
 @dataclass(frozen=True)
@@ -158,44 +171,50 @@ class Planted:
 
 
 FULL = {"latent_dim": 3, "likelihood": "gaussian-per-feature"}
+TWO = FULL | {"latent_dim": 2}
+DIGITS = {"latent_dim": 8, "likelihood": "bernoulli"}
+SHARED = {"latent_dim": 3, "likelihood": "gaussian-shared"}
+FIXED = {"latent_dim": 2, "likelihood": "gaussian-fixed", "decoder_hidden": (64,)}
+LARGE = {"likelihood": "gaussian", "latent_dim": 6, "hidden": (256, 256), "learning_rate": 1e-3}
+FAST = {
+    "latent_dim": 2,
+    "likelihood": "gaussian-identity",
+    "learning_rate": 1.0,
+    "posterior_std": "exp",
+}
 PLANTED = [
     Planted("KL term at 60 times its weight", "collapse", curved, FULL | {"beta": 60.0}),
-    Planted("latents noisy from the start: digits, one variance, noise, two layers", "collapse", digits,
-            {"likelihood": "gaussian-shared", "latent_dim": 32, "hidden": (200, 200), "noise": "salt-and-pepper",
-             "noise_level": 0.25, "learning_rate": 1e-3, "batch_size": 128, "steps": 300}),
-    Planted("beta 8", "idle-latents", curved, FULL | {"beta": 3.0}),
+    Planted("KL term at 20 times its weight, digits", "collapse", digits, DIGITS | {"beta": 20.0}),
+    Planted("KL term at 3 times its weight", "idle-latents", curved, FULL | {"beta": 3.0}),
     Planted("a column twice", "variance-at-floor", copied_column, FULL),
-    Planted("a sensor that is stuck in 85 % of rows", "variance-at-floor", stuck, {"latent_dim": 3, "likelihood": "gaussian"}),
-    Planted("an encoder of 2 units", "small-encoder", curved, FULL | {"hidden": (2,), "decoder_hidden": (64,)}),
-    Planted("an encoder of 3 units, digits", "small-encoder", digits,
-            {"hidden": (3,), "decoder_hidden": (64,), "latent_dim": 8, "likelihood": "bernoulli"}),
+    Planted("a sensor stuck in 85 % of rows", "variance-at-floor", stuck, {"latent_dim": 3, "likelihood": "gaussian"}),
+    Planted("an encoder of 3 units", "small-encoder", sharp, FIXED | {"hidden": (3,), "fixed_std": 0.07}),
+    Planted("an encoder of 2 units, counts", "small-encoder", many_counts,
+            {"latent_dim": 2, "likelihood": "poisson", "hidden": (2,), "decoder_hidden": (64,)}),
     Planted("60 steps", "too-short", curved, FULL | {"steps": 60, "learning_rate": 1e-3}),
-    Planted("100 steps, digits", "too-short", digits, {"steps": 100, "latent_dim": 8, "likelihood": "bernoulli"}),
-    Planted("80 training rows of 20 columns, a large network", "overfitting", few,
-            {"likelihood": "gaussian", "latent_dim": 6, "hidden": (256, 256), "learning_rate": 1e-3, "steps": 1500}),
-    Planted("beta 0.02", "narrow-posterior", curved, FULL | {"beta": 0.02}),
+    Planted("100 steps, digits", "too-short", digits, DIGITS | {"steps": 100}),
+    Planted("200 training rows of 20 columns, a large network", "overfitting", few, LARGE),
+    Planted("KL term at 0.02 of its weight", "narrow-posterior", curved, FULL | {"beta": 0.02}),
     Planted("a noise of 0.01, fixed", "narrow-posterior", curved,
-            {"latent_dim": 3, "likelihood": "gaussian-fixed", "fixed_std": 0.01}),
-    Planted("five clusters under N(0, I)", "holes", clusters, FULL | {"latent_dim": 2}),
-    Planted("beta 0.02, clusters", "holes", clusters, FULL | {"latent_dim": 2, "beta": 0.02}),
+            {"latent_dim": 3, "likelihood": "gaussian-fixed", "fixed_std": 0.01}, "share of high Pareto k"),
+    Planted("five clusters under N(0, I)", "holes", clusters, TWO),
+    Planted("twelve clusters under N(0, I)", "holes", lambda random: clusters(random, 12), FULL),
     Planted("values in the thousands, not scaled", "unscaled", lambda random: 5000 + 900 * curved(random),
-            {"latent_dim": 3, "likelihood": "gaussian-shared", "scaling": "none"}),
-    Planted("two columns 100 times as wide, one variance", "wild-columns", wild,
-            {"latent_dim": 3, "likelihood": "gaussian-shared", "scaling": "common"}),
-    Planted("half of the columns noisy, one variance", "one-variance", uneven_noise,
-            {"latent_dim": 3, "likelihood": "gaussian-shared"}),
+            SHARED | {"scaling": "none"}),
+    Planted("columns 60 and 100 times as wide", "wild-columns", wild, SHARED | {"scaling": "common"}),
+    Planted("half of the columns noisy, one variance", "one-variance", uneven_noise, SHARED | {"latent_dim": 2}),
     Planted("250 rows, four times with a little noise", "copies", families, FULL | {"latent_dim": 5}),
-    Planted("counts under a Gaussian", "wrong-likelihood", counts, FULL | {"latent_dim": 2}),
-    Planted("fractions near 0 and 1 under a Gaussian", "wrong-likelihood", shares, FULL | {"latent_dim": 2}),
-    Planted("zeros and ones under a Gaussian", "wrong-likelihood", binary, FULL | {"latent_dim": 2}, "reconstruction_error"),
-    Planted("overdispersed counts under Poisson", "wrong-likelihood", dispersed, {"latent_dim": 2, "likelihood": "poisson"}),
-    Planted("positive columns with long tails under a Gaussian", "wrong-likelihood", long_tails, FULL | {"latent_dim": 2}),
+    Planted("counts under a Gaussian", "wrong-likelihood", counts, TWO),
+    Planted("fractions near 0 and 1 under a Gaussian", "wrong-likelihood", shares, TWO),
+    Planted("zeros and ones under a Gaussian", "wrong-likelihood", binary, TWO, "reconstruction_error"),
+    Planted("overdispersed counts under Poisson", "wrong-likelihood", dispersed,
+            {"latent_dim": 2, "likelihood": "poisson"}),
+    Planted("positive columns with long tails under a Gaussian", "wrong-likelihood", long_tails, TWO),
     Planted("noise twelve times as large in a tenth of the rows", "heavy-tails", student, FULL),
     Planted("six rows 60 deviations away", "outliers", with_outliers, FULL, "reconstruction_error"),
     Planted("a plane of 6 dimensions, networks of 4 units", "simpler-model", lambda random: plane(random, latents=6),
             FULL | {"latent_dim": 6, "hidden": (4,)}),
-    Planted("a rate of 1 and an exponential spread", "divergence", plane,
-            {"latent_dim": 2, "likelihood": "gaussian-identity", "learning_rate": 1.0, "posterior_std": "exp"}),
+    Planted("a rate of 1 and an exponential spread", "divergence", plane, FAST),
 ]  # fmt: skip
 
 HEALTHY: list[tuple[str, Callable[[np.random.Generator], Array], dict[str, Any]]] = [
@@ -254,8 +273,25 @@ def with_advice(
     return options | advice, x
 
 
+SHARE = "share of high Pareto k"
+
+
+def number_of(run: Any, number: str) -> float:
+    """A number of an evaluation; of a refined q(z|x) where there is one."""
+    numbers = run.evaluation
+    if number == SHARE:
+        return numbers.get("refined", numbers)["high_pareto_k"]["mean"]
+    return numbers[number]["mean"]
+
+
 def better_by(number: str, before: Any, after: Any) -> tuple[float, float]:
     """By how much a number fell and its standard error, over the same rows where there are such."""
+    if number == SHARE:
+        first, second = (
+            run.evaluation.get("refined", run.evaluation)["high_pareto_k"]
+            for run in (before, after)
+        )
+        return first["mean"] - second["mean"], math.hypot(first["se"], second["se"])
     one, two = (scored_rows(run)[1] for run in (before, after))
     name = "nll" if number == "nll" else "squared_error"
     if one["index"].equal(two["index"]):
@@ -281,7 +317,7 @@ def treat(planted: Planted, seed: int, out: Path) -> dict[str, Any]:
     result["evidence"] = {one.illness: one.evidence for one in findings}
     result["signs"] = ill.evaluation["signs"]
     result["severity"] = findings[rank - 1].severity if rank else ""
-    result["before"] = ill.evaluation[planted.number]["mean"]
+    result["before"] = number_of(ill, planted.number)
     result["mended"] = False
     if not rank:
         return result
@@ -296,11 +332,12 @@ def treat(planted: Planted, seed: int, out: Path) -> dict[str, Any]:
         result |= {
             "advice": advice,
             "tried": number,
-            "after": cured.evaluation[planted.number]["mean"],
+            "after": number_of(cured, planted.number),
         }
         result |= {"gain": gain, "error": error, "gone": is_gone, "left": illnesses}
-        is_worse = planted.illness not in TOO_GOOD and gain < -2 * error
-        result["mended"] = bool((is_gone and not is_worse) or gain > 2 * error)
+        is_better = gain > 2 * error and planted.illness not in TOO_GOOD
+        is_worse = gain < -2 * error and planted.illness not in TOO_GOOD
+        result["mended"] = bool((is_gone and not is_worse) or is_better)
         if result["mended"]:
             break
     return result
@@ -351,9 +388,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
                     print("   ", finding.illness, json.dumps(finding.evidence), flush=True)
     named = sum(0 < result["rank"] <= 2 for result in results)
     mended = sum(result["mended"] for result in results)
-    print(
-        f"{named} of {len(results)} named among the first two, {mended} mended; {sum(map(bool, alarms))} alarms in {len(alarms)} healthy runs"
-    )
+    healthy = f"{sum(map(bool, alarms))} alarms in {len(alarms)} healthy runs"
+    print(f"{named} of {len(results)} named among the first two, {mended} mended; {healthy}")
     print(f"{time.process_time() - begun:.0f} CPU s")
 
 

@@ -57,6 +57,11 @@ ILLNESSES: dict[str, Illness] = {
         f"{fit.COPIED:.0%} of the test rows or more are far nearer to a few training rows than to the next ones",
         fit.copies,
     ),
+    "small-encoder": Illness(
+        "an encoder too small",
+        "q(z|x) refined for each row raises the ELBO by more than a share of the KL term",
+        latents.small_encoder,
+    ),
     "narrow-posterior": Illness(
         "a posterior too narrow, or of the wrong shape",
         f"Pareto k above 0.7 for more than {latents.MOST_ROWS:.0%} of the rows",
@@ -72,23 +77,18 @@ ILLNESSES: dict[str, Illness] = {
         "some latents are not active, and beta is above 1 or PCA of as many rebuilds rows better",
         latents.idle,
     ),
-    "small-encoder": Illness(
-        "an encoder too small",
-        "q(z|x) refined for each row raises the ELBO by more than a share of the KL term",
-        latents.small_encoder,
-    ),
     "overfitting": Illness(
         "overfitting",
         f"training rows have an ELBO above that of test rows by {training.GAP_A_VALUE:g} nats a value or more",
         training.overfitting,
     ),
-    "too-short": Illness(
-        "too few steps", "validation rows still gained much in the last half", training.too_short
-    ),
     "holes": Illness(
         "prior mass without codes",
         "a mixture fitted to training codes has a higher density at codes of other rows than the prior",
         latents.holes,
+    ),
+    "too-short": Illness(
+        "too few steps", "validation rows still gained much in the last half", training.too_short
     ),
     "simpler-model": Illness(
         "a simpler model is better",

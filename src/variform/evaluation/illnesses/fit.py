@@ -18,7 +18,7 @@ BEYOND = 0.05
 """The probability beyond the range of the data from which on a law is of the wrong shape."""
 CROWDED = 0.1
 """The share of values within a hundredth of the range from its ends from which on these are bounds."""
-HEAVY = 15.0
+HEAVY = 10.0
 """The kurtosis of residuals from which on they are no Gaussian's: that has 3."""
 DISPERSED = 1.5
 """The mean square of standardised residuals of counts from which on they vary more than their law."""
@@ -175,17 +175,24 @@ def wrong_support(case: Case) -> Sequence[Finding]:
     ]
     if len(beyond) * 2 >= len(levels) and beyond:
         worst = max(residuals["outside"])
-        return [
-            _misfit(
-                f"The values of {_columns(case, beyond)} have an end that a Gaussian knows nothing of: up to "
-                f"{worst:.0%} of its probability lies beyond their range.",
-                "Train with `likelihood='mixed'`, which finds bounded and positive columns and gives each its law.",
-                "mixed",
-                [{"likelihood": "mixed", "scaling": "auto"}],
-                outside=worst,
-            )
-        ]
+        seen = (
+            f"The values of {_columns(case, beyond)} have an end that a Gaussian knows nothing of: up to {worst:.0%} "
+            "of its probability lies beyond their range."
+        )
+        mixed = {"likelihood": "mixed", "scaling": "auto"}
+        if _is_unit(case):
+            unit = {"likelihood": "continuous-bernoulli", "scaling": "none"}
+            advice = "Train with `likelihood='continuous-bernoulli'` or `likelihood='mixed'`."
+            return [_misfit(seen, advice, "continuous-bernoulli", [unit, mixed], outside=worst)]
+        advice = "Train with `likelihood='mixed'`, which finds bounded and positive columns and gives each its law."
+        return [_misfit(seen, advice, "mixed", [mixed], outside=worst)]
     return []
+
+
+def _is_unit(case: Case) -> bool:
+    """Whether all values are fractions."""
+    schema = None if case.vae is None else case.vae.schema
+    return schema is not None and min(schema.low) >= 0 and max(schema.high) <= 1
 
 
 def _misfit(

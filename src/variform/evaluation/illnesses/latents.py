@@ -116,6 +116,8 @@ def small_encoder(case: Case) -> Sequence[Finding]:
     found = case.sign("amortisation")
     if not found or case.is_point or is_collapsed(case.numbers):
         return []
+    if case.trained is not None and case.trained.beta != 1:
+        return []  # q(z|x) was not asked to be the best one
     gain = found["gain"]
     kl = case.numbers["kl"]["mean"]
     if gain["se"] is None or gain["mean"] < max(FAR * gain["se"], UNPREDICTED * kl, _LEAST):

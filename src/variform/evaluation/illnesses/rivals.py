@@ -28,7 +28,7 @@ def simpler_model_wins(case: Case) -> Sequence[Finding]:
     winners: dict[str, dict[str, dict[str, Any]]] = {}
     for names in (tuple(PCAS), ("famd",), ("trivial",)):
         for measure in _BETTER:
-            if measure == "nll" and case.is_point:
+            if measure not in numbers or (measure == "nll" and case.is_point):
                 continue  # no spread was trained that a density could be of
             gaps = {
                 name: baselines[name].get(f"{measure}_difference")

@@ -27,6 +27,7 @@ _MIXTURES = (1, 4, 12)  # components
 _MOST_LATENTS = 64  # of a mixture with full covariances
 _NEAREST, _FAR = 10, (20, 40)  # neighbours that may be copies, and those that tell the dimension
 _LEVELS = 12
+_NEAR = 0.1  # of the distance of neighbours that are no copies: families in the training set are far from each other
 _JUMP = 8.0  # of a distance to the next neighbour, in units of what chance makes of it: e^-8 are so far apart
 
 
@@ -77,7 +78,7 @@ def signs(
         >>> vae = build_vae(ModelConfig(latent_dim=2), data.schema)
         >>> found = signs(vae, data.test, data.train)
         >>> sorted(found)
-        ['amortisation', 'columns', 'copies', 'generalisation', 'outliers', 'prior', 'residuals']
+        ['amortisation', 'columns', 'copies', 'generalisation', 'prior', 'residuals']
     """
     vae = vae_of(vae)
     most = _MANY_ROWS if thorough else _ROWS
@@ -166,7 +167,7 @@ def _prior(vae: VAE, rows: Dataset, train: Dataset, seed: int) -> dict[str, Any]
     with evaluating(vae):
         log_p = vae.latent_prior().log_prob(vae.like(codes)).double().cpu()
     gain = torch.from_numpy(best.score_samples(codes.numpy())) - log_p
-    return {"gain": Estimate.of(gain).to_dict(), "components": int(best.n_components)}
+    return {"gain": Estimate.of(gain).to_dict(), "components": len(best.weights_)}
 
 
 def _residuals(vae: VAE, rows: Dataset, seed: int) -> dict[str, Any]:
@@ -313,5 +314,6 @@ def _copies(rows: Dataset, train: Dataset, seed: int) -> dict[str, Any]:
     dimension = math.log(end / begin) / spread
     order = torch.arange(1, _NEAREST + 1, dtype=log.dtype)
     jumps = (log[:, 1 : _NEAREST + 1] - log[:, :_NEAREST]) * order * dimension
-    has_copy = (jumps > _JUMP).any(1)
+    is_near = log[:, :_NEAREST] < log[:, begin - 1, None] + math.log(_NEAR)
+    has_copy = ((jumps > _JUMP) & is_near).any(1)
     return {"share": has_copy.double().mean().item(), "rows": len(x)}
