@@ -11,6 +11,7 @@ import pytest
 import torch
 from models import data_of, model_of
 from pages import contents_of
+from sklearn.cluster import KMeans
 from sklearn.manifold import trustworthiness
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score, silhouette_score
 from sklearn.neighbors import NearestNeighbors
@@ -199,26 +200,41 @@ def test_neighbourhoods_of_noise_are_those_that_are_guessed():
         assert within(found[measure]["codes"], guess) and within(found[measure]["pca"], guess)
 
 
-def test_agreement_and_silhouette_are_those_of_scikit_learn():
-    from sklearn.cluster import KMeans
-
+def test_agreement_and_silhouette_are_those_of_scikit_learn_over_resamples():
     spaces = three_spaces()
     truth = np.arange(300) % 3
     truth[:30] = -1
     found = clusters.agreement(spaces, truth, 3)
     apart = clusters.separation(spaces, 3)
-    for name, space in spaces.items():
-        fitted = KMeans(3, n_init=5, random_state=0).fit(space.fitted)
-        numbers = fitted.predict(space.judged)
-        both = truth[30:], numbers[30:]
-        assert found["kmeans_ari"][name]["mean"] == pytest.approx(adjusted_rand_score(*both))
-        assert found["kmeans_nmi"][name]["mean"] == pytest.approx(
-            normalized_mutual_info_score(*both)
-        )
+    measures = {name: [] for name in spaces}
+    for fit in range(5):
+        drawn = np.random.default_rng([0, fit]).integers(0, 300, 300)
+        for name, space in spaces.items():
+            fitted = KMeans(3, n_init=3, random_state=fit).fit(space.fitted[drawn])
+            numbers = fitted.predict(space.judged)
+            both = truth[30:], numbers[30:]
+            pair = adjusted_rand_score(*both), normalized_mutual_info_score(*both)
+            measures[name].append((*pair, silhouette_score(space.judged, numbers)))
+    for name, values in measures.items():
+        estimates = [found["kmeans_ari"], found["kmeans_nmi"], apart["silhouette"]]
+        for estimate, expected, spread in zip(
+            estimates, np.mean(values, 0), np.std(values, 0, ddof=1) / np.sqrt(5), strict=True
+        ):
+            assert estimate[name]["mean"] == pytest.approx(expected)
+            assert estimate[name]["se"] > spread
         assert found["kmeans_ari"][name]["n"] == 270
-        assert apart["silhouette"][name]["mean"] == pytest.approx(
-            silhouette_score(space.judged, numbers)
-        )
+
+
+def test_clusters_that_depend_on_their_start_have_the_error_of_it():
+    """Two clusters of four equal corners: by either pair of sides, so that the index is 1 or 0, at random."""
+    generator = np.random.default_rng(10)
+    corners = generator.integers(0, 4, 2_000)
+    x = np.column_stack([corners % 2, corners // 2]) + 0.01 * generator.normal(size=(2_000, 2))
+    space = Representation(x[:1_000], x[1_000:])
+    ari = clusters.agreement({"codes": space, "pca": space}, corners[1_000:] % 2, 2)["kmeans_ari"]
+    assert 0.1 < ari["codes"]["se"] < 0.3
+    assert within(ari["codes"], 0.5, errors=3)
+    assert ari["codes_minus_pca"]["mean"] == ari["codes_minus_pca"]["se"] == 0.0
 
 
 def test_errors_of_a_jackknife_are_those_of_a_formula():

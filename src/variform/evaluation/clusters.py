@@ -1,5 +1,6 @@
 """Whether neighbours stay neighbours in a space, and how rows fall into clusters there."""
 
+import math
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -8,14 +9,15 @@ import numpy as np
 
 from variform.evaluation import exploration
 from variform.evaluation.representations import Representation
-from variform.evaluation.standard_error import jackknifed
+from variform.evaluation.standard_error import Estimate, jackknifed
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Spaces = Mapping[str, Representation]
 
 _MOST_ROWS = 1_000  # whose distances from each other are looked at
 _MOST_CLUSTERS = 10  # that are tried where nobody says how many
-_STARTS = 5  # of k-means
+_FITS, _MOST_FITTED = 5, 2_000  # resamples that clusters are fitted to, and rows of each
+_STARTS = 3  # of k-means
 _MOST_OF_MIXTURE = 50  # dimensions of a mixture of Gaussians
 _LEAST_VARIANCE = 1e-3  # of a Gaussian in a mixture, of the mean variance of a dimension
 
@@ -56,7 +58,7 @@ def neighbourhoods(spaces: Spaces, neighbours: int = 10) -> dict[str, Any]:
     count = len(rows)
     k = max(1, min(neighbours, count // 4))
 
-    def measured(kept: Array) -> dict[str, float]:
+    def measured(kept: Array, _: int) -> dict[str, float]:
         ranks = _ranks(_among(near["columns"], kept), count)
         measures = {}
         for name in ("codes", "pca"):
@@ -112,14 +114,16 @@ def _ranks(order: Array, count: int) -> Array:
 def agreement(spaces: Spaces, classes: Array, count: int, *, seed: int = 0) -> dict[str, Any]:
     """How far the clusters of rows are their classes, which the clusters know nothing of.
 
-    Clusters are fitted to training rows, and other rows belong to the one that is nearest or likeliest. A mixture of
-    Gaussians has full covariances, and is fitted where a space has at most 50 dimensions and rows enough.
+    Clusters are fitted to five resamples of the training rows, at most 2,000 of them, and other rows belong to the one
+    that is nearest or likeliest. Measures are means over the five, and their errors include how these differ, since
+    clusters depend on where their search begins. A mixture of Gaussians has full covariances, and is fitted where a
+    space has at most 50 dimensions and rows enough.
 
     Args:
         spaces: What `representations.represented` gives.
         classes: Of the rows that are judged, numbers from 0, -1 where there is none, (M,).
         count: As many clusters.
-        seed: Seed of their starts.
+        seed: Seed of the resamples and of the starts.
 
     Returns:
         By kmeans and mixture the adjusted Rand index (`kmeans_ari`) and the normalised mutual information
@@ -143,20 +147,20 @@ def agreement(spaces: Spaces, classes: Array, count: int, *, seed: int = 0) -> d
     for method, clusters_of in (("kmeans", _kmeans), ("mixture", _mixture)):
         clusters = {}
         for name, space in spaces.items():
-            numbers = clusters_of(space, count, seed)
-            if numbers is not None:
-                clusters[name] = numbers[is_wanted]
+            fits = _of_resamples(clusters_of, space, count, seed)
+            if fits:
+                clusters[name] = [fit[is_wanted] for fit in fits]
 
-        def measured(rows: Array, clusters=clusters, method=method) -> dict[str, float]:
+        def measured(rows: Array, fit: int, clusters=clusters, method=method) -> dict[str, float]:
             measures = {}
-            for name, numbers in clusters.items():
-                both = truth[rows], numbers[rows]
+            for name, fits in clusters.items():
+                both = truth[rows], fits[fit][rows]
                 measures[f"{method}_ari {name}"] = adjusted_rand_score(*both)
                 measures[f"{method}_nmi {name}"] = normalized_mutual_info_score(*both)
             return measures
 
         if {"codes", "pca"} <= clusters.keys():
-            found |= _compared(measured, len(truth))
+            found |= _compared(measured, len(truth), _FITS)
     return found
 
 
@@ -171,7 +175,7 @@ def separation(spaces: Spaces, count: int | None = None, *, seed: int = 0) -> di
         spaces: What `representations.represented` gives.
         count: As many clusters; by default, in each space, the number from 2 to 10 whose silhouette is the largest on
             training rows.
-        seed: Seed of their starts.
+        seed: Seed of the resamples and of the starts.
 
     Returns:
         count, the number of clusters in each space, and silhouette, of each and codes_minus_pca; of at most 1,000 rows.
@@ -193,14 +197,15 @@ def separation(spaces: Spaces, count: int | None = None, *, seed: int = 0) -> di
     rows = exploration.spread(_MOST_ROWS, len(spaces["codes"].judged)).numpy()
     distances, clusters = {}, {}
     for name, space in spaces.items():
-        clusters[name] = _kmeans(space, counts[name], seed)[rows]
+        fits = _of_resamples(_kmeans, space, counts[name], seed)
+        clusters[name] = [fit[rows] for fit in fits]
         distances[name] = cdist(space.judged[rows], space.judged[rows])
 
-    def measured(kept: Array) -> dict[str, float]:
+    def measured(kept: Array, fit: int) -> dict[str, float]:
         among = np.ix_(kept, kept)
         measures = {}
-        for name, numbers in clusters.items():
-            own = numbers[kept]
+        for name, fits in clusters.items():
+            own = fits[fit][kept]
             is_split = 1 < len(np.unique(own)) < len(own)
             measures[f"silhouette {name}"] = (
                 float(silhouette_score(distances[name][among], own, metric="precomputed"))
@@ -209,14 +214,20 @@ def separation(spaces: Spaces, count: int | None = None, *, seed: int = 0) -> di
             )
         return measures
 
-    return {"count": counts, **_compared(measured, len(rows))}
+    return {"count": counts, **_compared(measured, len(rows), _FITS)}
 
 
-def _compared(measure: Callable[[Array], dict[str, float]], rows: int) -> dict[str, Any]:
-    """Measures by their names and spaces, `measure space`, with the difference of the codes from PCA."""
+def _compared(
+    measure: Callable[[Array, int], dict[str, float]], rows: int, fits: int = 1
+) -> dict[str, Any]:
+    """Measures by their names and spaces, `measure space`, with the difference of the codes from PCA.
 
-    def with_difference(kept: Array) -> dict[str, float]:
-        values = measure(kept)
+    They are means over the fits. The variance over rows is that of the first one, to which comes that of the mean over
+    fits.
+    """
+
+    def with_difference(kept: Array, fit: int = 0) -> dict[str, float]:
+        values = measure(kept, fit)
         names = {key.split()[0] for key in values}
         differences = {
             f"{name} codes_minus_pca": values[f"{name} codes"] - values[f"{name} pca"]
@@ -224,10 +235,15 @@ def _compared(measure: Callable[[Array], dict[str, float]], rows: int) -> dict[s
         }
         return values | differences
 
+    every = np.arange(rows)
+    by_fit = [with_difference(every, fit) for fit in range(fits)]
     found: dict[str, Any] = {}
     for key, estimate in jackknifed(with_difference, rows).items():
         name, space = key.split()
-        found.setdefault(name, {})[space] = estimate.to_dict()
+        values = np.array([each[key] for each in by_fit])
+        of_fits = values.var(ddof=1) / fits if fits > 1 else 0.0
+        error = math.sqrt(estimate.se**2 + of_fits)
+        found.setdefault(name, {})[space] = Estimate(float(values.mean()), error, rows).to_dict()
     return found
 
 
@@ -235,11 +251,10 @@ def _best_count(space: Representation, seed: int) -> int:
     """How many clusters of training rows have the largest silhouette."""
     from sklearn.metrics import silhouette_score
 
-    x = space.fitted[exploration.spread(_MOST_ROWS, len(space.fitted)).numpy()]
-    some = Representation(x, x)
+    x = _some(space.fitted, _MOST_ROWS)
     best, most = 2, -1.0
     for count in range(2, min(_MOST_CLUSTERS, len(x) - 1) + 1):
-        clusters = _kmeans(some, count, seed)
+        clusters = _kmeans(x, x, count, seed)
         if not 1 < len(np.unique(clusters)) < len(x):
             continue
         silhouette = float(silhouette_score(x, clusters))
@@ -248,27 +263,49 @@ def _best_count(space: Representation, seed: int) -> int:
     return best
 
 
-def _kmeans(space: Representation, count: int, seed: int) -> Array:
-    """The clusters of the rows that are judged."""
+def _some(x: Array, most: int) -> Array:
+    """At most so many rows, evenly."""
+    return x[exploration.spread(most, len(x)).numpy()]
+
+
+def _of_resamples(
+    clusters_of: Callable[[Array, Array, int, int], Array | None],
+    space: Representation,
+    count: int,
+    seed: int,
+) -> list[Array]:
+    """The clusters of the rows that are judged, once for each resample of training rows; none where there are none."""
+    total = len(space.fitted)
+    found = []
+    for fit in range(_FITS):
+        drawn = np.random.default_rng([seed, fit]).integers(0, total, min(total, _MOST_FITTED))
+        clusters = clusters_of(space.fitted[drawn], space.judged, count, fit)
+        if clusters is not None:
+            found.append(clusters)
+    return found
+
+
+def _kmeans(x: Array, other: Array, count: int, seed: int) -> Array:
+    """The nearest clusters of other rows."""
     from sklearn.cluster import KMeans
     from sklearn.exceptions import ConvergenceWarning
 
-    model = KMeans(min(count, len(space.fitted)), n_init=_STARTS, random_state=seed)
+    model = KMeans(min(count, len(x)), n_init=_STARTS, random_state=seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # of fewer distinct rows than clusters
-        return model.fit(space.fitted).predict(space.judged)
+        return model.fit(x).predict(other)
 
 
-def _mixture(space: Representation, count: int, seed: int) -> Array | None:
-    """The likeliest Gaussians of the rows that are judged; None where there are dimensions many, or rows few."""
+def _mixture(x: Array, other: Array, count: int, seed: int) -> Array | None:
+    """The likeliest Gaussians of other rows; None where there are dimensions many, or rows few."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.mixture import GaussianMixture
 
-    rows, dimensions = space.fitted.shape
+    rows, dimensions = x.shape
     if dimensions > _MOST_OF_MIXTURE or rows < 2 * count * (dimensions + 1):
         return None
-    least = _LEAST_VARIANCE * space.fitted.var(0).mean()
+    least = _LEAST_VARIANCE * x.var(0).mean()
     model = GaussianMixture(count, reg_covar=max(least, 1e-12), random_state=seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        return model.fit(space.fitted).predict(space.judged)
+        return model.fit(x).predict(other)

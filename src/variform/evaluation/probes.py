@@ -25,6 +25,7 @@ FEWEST_ROWS = 10
 _MOST_CLASSES, _MOST_COLUMNS = 100, 50
 _PENALTIES = np.logspace(-3, 5, 17)
 _LEAST_PROBABILITY = 1e-15
+_STEPS = 200  # of a logistic regression: among hundreds of columns of pixels more hardly change what it says
 
 
 @checked
@@ -59,7 +60,8 @@ def probe(
         columns (each, and all: the mean over them), neighbourhoods and clusters. A measure in them has an estimate
         {"mean", "se", "n"} for each space that it was taken in (codes, pca, columns; guess: what is reached without
         x) and codes_minus_pca, whose errors are paired. Errors are over the rows that are judged, those of clusters
-        and neighbourhoods by a jackknife; how a space would change with other training rows is in none of them.
+        and neighbourhoods by a jackknife, and those of clusters over resamples of the training rows too; how codes
+        or components would change with other training rows is in none of them.
 
     Raises:
         ValueError: for fewer than 10 rows of either.
@@ -286,9 +288,9 @@ def _log_probabilities(x: Array, labels: Array, other: Array) -> Array:
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=500))
+    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=_STEPS))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # 500 steps are near enough
+        warnings.simplefilter("ignore", ConvergenceWarning)  # near enough
         model.fit(x, labels)
     return model.predict_log_proba(other).clip(math.log(_LEAST_PROBABILITY))
 
