@@ -118,16 +118,19 @@ def walk(space, seed, *, at_random, choices=40, shown=4):
 
 
 def test_after_forty_choices_the_winner_is_near_the_best_and_ahead_of_random_designs():
-    space = Normal(6)
-    choices = walk(space, 0, at_random=False)
-    learned = fit_preference(choices.z, choices.pairs, space.box)
-    winner = choices.z[learned.utility(choices.z).argmax()]
-    assert space.utility(winner) > 0.7  # of 1, where a draw has .24 in the mean
+    """Medians over seeds, of which one or another is unlucky; the best is 1, and a draw has .24 in the mean."""
+    space, winners, taus = Normal(6), [], []
     others = space.sample(300, np.random.default_rng(9))
-    assert kendalltau(learned.utility(others), space.utility(others)).statistic > 0.3
+    for seed in range(3):
+        choices = walk(space, seed, at_random=False)
+        learned = fit_preference(choices.z, choices.pairs, space.box)
+        winners.append(space.utility(choices.z[learned.utility(choices.z).argmax()]))
+        taus.append(kendalltau(learned.utility(others), space.utility(others)).statistic)
+    assert np.median(winners) > 0.8
+    assert np.median(taus) > 0.3
     by_chance = [walk(space, seed, at_random=True) for seed in range(30)]
     ends = [one.z[one.pairs[-1, 0]] for one in by_chance]
-    assert space.utility(winner) > np.median(space.utility(np.array(ends)))
+    assert np.median(winners) > np.quantile(space.utility(np.array(ends)), 0.75)
 
 
 def test_what_is_shown_next_depends_on_choices_and_seed_alone():

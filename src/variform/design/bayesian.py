@@ -35,6 +35,13 @@ from variform.system.draws import seeded
 Array = np.ndarray[Any, np.dtype[Any]]
 
 _FIT = {"maxiter": 50, "ftol": 1e-6}
+_SEARCH = {
+    "maxiter": 25,
+    "sample_around_best": True,
+    # Each start is a problem of its own. With a SciPy that is newer than BoTorch knows (0.18.1 knows 1.17) it would
+    # else make one of all, whose steps may worsen one start for another's sake.
+    "max_optimization_problem_aggregation_size": 1,
+}
 # Of the log of the noise's variance, in units of the response's: most evaluators repeat themselves, and with BoTorch's
 # own prior, -4 and 1, the last percent before the optimum of Branin's function is taken for noise.
 _NOISE = (-9.0, 2.0)
@@ -49,10 +56,10 @@ def best_in_box(request: Request) -> Array:
     """The points of the space's box with the greatest expected gain, one after the other, (count, dim)."""
     unit = _Unit(*request.space.box)
     with _quiet(), seeded(_number(request.stream)):
-        return unit.back(_greatest(_expected_gain(unit, request), request, sample_around_best=True))
+        return unit.back(_greatest(_expected_gain(unit, request), request))
 
 
-def _greatest(gain: AcquisitionFunction, request: Request, **options: Any) -> Tensor:
+def _greatest(gain: AcquisitionFunction, request: Request) -> Tensor:
     """Where in the unit cube a gain is greatest, one point after the other, (count, dim)."""
     bounds = torch.zeros(2, request.space.dim, dtype=torch.float64)
     bounds[1] = 1
@@ -63,7 +70,7 @@ def _greatest(gain: AcquisitionFunction, request: Request, **options: Any) -> Te
         num_restarts=4,
         raw_samples=128,
         sequential=True,
-        options={"maxiter": 25, **options},
+        options=_SEARCH,
     )
     return points
 
@@ -134,12 +141,12 @@ class Utility:
             posterior: Any = self.model.posterior(self.unit.of(z))
             return posterior.mean[:, 0].numpy()
 
-    def best(self, request: Request, points: Array | None) -> Array:
-        """The points that let expect the greatest utility of the best one among them and what is known, (count, dim).
+    def best(self, request: Request, points: Array) -> Array:
+        """Those of (n, dim) points that let expect the greatest utility of the best one among them and what is known.
 
         Args:
             request: The points told are those that were compared.
-            points: (n, dim), of which some are chosen; None for any of the box.
+            points: Of which (count, dim) are chosen.
         """
         known = request.told.z
         favourite = known[[self.mean(known).argmax()]]
@@ -149,8 +156,6 @@ class Utility:
                 sampler=SobolQMCNormalSampler(torch.Size([_SAMPLES]), seed=_torch_number()),
                 X_pending=self.unit.of(np.concatenate([favourite, request.pending])),
             )
-            if points is None:
-                return self.unit.back(_greatest(gain, request))
             return _greatest_of(points, gain, self.unit, request.count)
 
 

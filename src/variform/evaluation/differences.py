@@ -128,6 +128,8 @@ class Differences:
         from scipy.special import ndtr, stdtrit  # here, for importing it takes a fifth of a second
 
         tail = ndtr(-critical)  # of a normal law above `critical`
+        if tail == 0:  # too small for a float; there some versions of SciPy answer NaN
+            return self.se * np.inf
         return self.se * abs(stdtrit(self.freedom, tail))  # as far out of Student's t
 
 
