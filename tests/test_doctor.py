@@ -199,3 +199,23 @@ def test_findings_are_ordered_by_severity_and_all_are_known():
     assert {one.illness for one in found} <= set(ILLNESSES)
     assert [Finding(**one.to_dict()) for one in found] == found
     assert verdict.said(found) == [one.sentence for one in found if one.severity != "hint"]
+
+
+@pytest.mark.parametrize(("rise", "is_found"), [(0.0, False), (0.1, False), (0.5, True)])
+def test_a_validation_loss_that_rose_again_is_overfitting(rise, is_found):
+    """It falls by 10 nats in 30 epochs and rises by a share of that in 30 more; half is much, a tenth is not."""
+    valid = [20 - 10 * epoch / 29 for epoch in range(30)]
+    valid += [10 + 10 * rise * min(1, epoch / 15) for epoch in range(30)]
+    history = [
+        {"train_loss": 30 - epoch / 6, "valid_loss": loss} for epoch, loss in enumerate(valid)
+    ]
+    estimate = {"mean": 10.0, "se": 0.1, "n": 90}
+    numbers = {
+        "active_units": {"count": 2, "of": 2},
+        "nll": estimate,
+        "reconstruction_error": estimate,
+    }
+    found = diagnose(Case(numbers, trained=TrainConfig(), history=history))
+    assert ("overfitting" in [one.illness for one in found]) == is_found
+    if is_found:
+        assert "after epoch 30 of 60" in found[0].seen and "lost 5 nats" in found[0].seen

@@ -316,9 +316,7 @@ def at_the_floor(case: Case) -> Sequence[Finding]:
     brief = "train with `likelihood='gaussian-shared'`"
     if copies:
         ignore = tuple(names[number] for number in copies)
-        pairs = ", ".join(
-            f"'{names[copied[number]]}' as '{names[number]}'" for number in copies[:3]
-        )
+        pairs = ", ".join(f"'{names[copied[number]]}' = '{names[number]}'" for number in copies[:3])
         seen += f" Repeated is {pairs}."
         advice, options = "Leave out what is repeated, with `ignore`.", [{"ignore": ignore}]
         brief = f"leave out {_columns(case, copies)}, which repeat other columns"

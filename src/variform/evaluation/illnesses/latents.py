@@ -15,7 +15,7 @@ ENOUGH_STEPS = (
 UNPREDICTED = 0.25
 """The share of the KL term from which on what an encoder leaves to a q(z|x) of each row's own is much, and its least
 nats."""
-UNUSED = 0.3
+UNUSED = 0.2
 """The share of the KL term from which on what another prior would save is much, and its least nats."""
 _LEAST = 0.5
 

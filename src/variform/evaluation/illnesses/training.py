@@ -221,46 +221,78 @@ def _noticeable(case: Case, history: Sequence[Mapping[str, Any]]) -> float:
 
 
 def overfitting(case: Case) -> Sequence[Finding]:
-    """Training rows that are much more probable than rows it did not see."""
-    found = case.sign("generalisation")
-    if not found:
+    """Training rows that are much more probable than rows it did not see, or a validation loss that rose again."""
+    seen, evidence = _gap(case)
+    if not seen:
+        seen, evidence = _rise(case)
+    if not seen:
         return []
-    gap, size = found["gap"], found["values"]
-    least = max(FAR * gap["se"], GAP_A_VALUE * size)
-    if gap["se"] is None or gap["mean"] < least:
-        return []
-    model, options = case.model, {}
-    ways = []
-    if model is not None and model.is_mlp and model.hidden:
-        narrower = tuple(max(8, width // 8) for width in model.hidden[:1])
-        options |= {"hidden": narrower}
-        ways.append(f"smaller networks (`hidden={list(narrower)}`)")
-        if model.decoder_hidden:
-            options |= {"decoder_hidden": narrower}
-    if case.vae is not None and getattr(case.vae.likelihood, "variance", "") == "learned":
-        options |= {"likelihood": "gaussian-per-feature"}
+    model = case.model
+    ways: list[str] = []
+    options: list[dict[str, Any]] = []
+    if getattr(getattr(case.vae, "likelihood", None), "variance", "") == "learned":
         ways.append(
             "a variance that the network does not choose (`likelihood='gaussian-per-feature'`)"
         )
+        options.append({"likelihood": "gaussian-per-feature"})
     if model is not None and not model.dropout:
         ways.append("`dropout=0.2`")
-        options |= {} if options else {"dropout": 0.2}
+        options.append({"dropout": 0.2})
+    if model is not None and model.is_mlp and model.hidden:
+        narrower = (max(8, max(model.hidden) // 4),)
+        ways.append(f"smaller networks (`hidden={list(narrower)}`)")
+        own = {"decoder_hidden": narrower} if model.decoder_hidden else {}
+        options.append({"hidden": narrower} | own)
     ways.append("more rows")
     return [
         Finding(
             "overfitting",
             "warning",
-            f"The model knows its training rows by heart: their ELBO is {gap['mean']:.3g} ± {gap['se']:.2g} nats a row "
-            "above that of rows that it did not see.",
+            seen,
             f"Try {'; '.join(ways)}.",
             f"try {ways[0]}, since the model has learnt its training rows by heart",
-            [options],
-            {"gap": gap["mean"], "se": gap["se"]},
+            options,
+            evidence,
         )
     ]
 
 
+def _gap(case: Case) -> tuple[str, dict[str, Any]]:
+    found = case.sign("generalisation")
+    if not found or found["gap"]["se"] is None:
+        return "", {}
+    gap = found["gap"]
+    if gap["mean"] < max(FAR * gap["se"], GAP_A_VALUE * found["values"]):
+        return "", {}
+    words = (
+        f"The model knows its training rows by heart: their ELBO is {gap['mean']:.3g} ± {gap['se']:.2g} nats a row "
+        "above that of rows that it did not see."
+    )
+    return words, {"gap": gap["mean"], "se": gap["se"]}
+
+
+def _rise(case: Case) -> tuple[str, dict[str, Any]]:
+    """Of a training of some length. The weights of the best epoch are kept, but a smaller model would come further."""
+    losses = [float(row.get("valid_loss", math.nan)) for row in case.history]
+    if len(losses) < 2 * _FEW_EPOCHS or not all(map(math.isfinite, losses)):
+        return "", {}
+    best = min(losses)
+    rise = statistics.fmean(losses[-len(losses) // 10 :]) - best
+    values = case.sign("generalisation").get("values", 0)
+    if rise < max(RISE * (losses[0] - best), RISE_A_VALUE * values):
+        return "", {}
+    epoch = losses.index(best) + 1
+    words = (
+        f"The model learnt its training rows by heart after epoch {epoch:,} of {len(losses):,}: from then on "
+        f"validation rows lost {rise:.3g} nats. Kept are the weights of that epoch, and a smaller model "
+        "would come further."
+    )
+    return words, {"rise": rise, "epoch": epoch}
+
+
 FAR = 4.0
 """Standard errors from which on what was measured is no chance, of the many things that are looked at."""
+RISE, RISE_A_VALUE = 0.25, 0.05
+"""The share of what validation rows had gained, and nats a value of a row, from which on their losing it is much."""
 GAP_A_VALUE = 0.15
 """Nats a value of a row from which on the distance of training and test rows is much."""
