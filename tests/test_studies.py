@@ -2,6 +2,7 @@
 
 import math
 import shlex
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,8 +11,11 @@ import torch
 from variform.config.model import ModelConfig
 from variform.config.run import EvaluationConfig, RunConfig
 from variform.config.training import TrainConfig
+from variform.evaluation import exploration
+from variform.evaluation.factor_scores import udr
 from variform.evaluation.standard_error import pooled
 from variform.faces import cli
+from variform.runs import objective_study
 from variform.runs.folder import open_run
 from variform.runs.scores import scored_rows
 from variform.runs.studies import latent_dimension, recommend
@@ -147,3 +151,34 @@ def test_a_study_says_how_far_its_numbers_can_be_trusted(tmp_path, capsys):
     command = sentence.partition("variform ")[2].removesuffix(".")
     assert cli.run(shlex.split(command)) == 0
     assert "50 steps from the encoder's" in capsys.readouterr().out
+
+
+def test_a_study_of_objectives_has_the_means_of_its_fits_and_goes_on(tmp_path, monkeypatch):
+    few = {name: objective_study.OBJECTIVES[name] for name in ("VAE", "beta-TCVAE")}
+    monkeypatch.setattr(objective_study, "OBJECTIVES", few)
+    config = RunConfig(
+        source="digits",
+        model=ModelConfig(latent_dim=2, hidden=(16,)),
+        train=TrainConfig(steps=60, learning_rate=1e-2),
+        evaluation=EvaluationConfig(nll_samples=2, factors=("label",)),
+    )
+    study = objective_study.compare_objectives(config, tmp_path / "study", seeds=2)
+    assert [row["objective"] for row in study.rows] == ["VAE", "beta-TCVAE"]
+    for row in study.rows:
+        runs = [open_run(tmp_path / "study" / f"{row['objective']}-seed-{seed}") for seed in (0, 1)]
+        scores = [run.evaluation["factors"]["scores"]["mig"]["mean"] for run in runs]
+        assert row["scores"]["mig"]["each"] == scores
+        assert row["scores"]["mig"]["mean"] == pytest.approx(np.mean(scores))
+        x = runs[0].data().test
+        codes = [exploration.encode(run.vae, x)[0] for run in runs]
+        assert row["udr"]["each"] == pytest.approx(udr(codes))
+    assert runs[0].config.train.objective == "beta-tc" and runs[0].config.train.beta == 6
+    assert read_json(tmp_path / "study" / "study.json")["rows"] == study.rows
+    assert (tmp_path / "study" / "study.png").is_file()
+    kept = (tmp_path / "study" / "VAE-seed-0" / "model.safetensors").stat().st_mtime_ns
+    again = objective_study.compare_objectives(config, tmp_path / "study", seeds=1)
+    assert (tmp_path / "study" / "VAE-seed-0" / "model.safetensors").stat().st_mtime_ns == kept
+    assert "udr" not in again.rows[0] and "of one fit each" in again.note()
+    own = replace(config, train=TrainConfig(beta=2.0))
+    with pytest.raises(ValueError, match="`beta` must be left out of a study of objectives"):
+        objective_study.compare_objectives(own, tmp_path / "other")

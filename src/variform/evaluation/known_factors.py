@@ -1,5 +1,6 @@
 """The known causes of rows, and how well a model's codes stand for them."""
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,7 +15,7 @@ from variform.data.sources import sprites
 from variform.evaluation.exploration import encode
 from variform.evaluation.factor_scores import score_factors
 from variform.evaluation.factors import Array
-from variform.evaluation.latents import active_units
+from variform.evaluation.latents import used_codes
 from variform.model.vae import VAE, HasVAE, vae_of
 
 ALL = "all"
@@ -28,8 +29,9 @@ def known_factors(data: Dataset, names: tuple[str, ...] = (ALL,)) -> dict[str, A
 
     Args:
         data: The rows.
-        names: Which: a factor of the sprites (shape, scale, orientation, x, y), `label`, a condition, a response, or a
-            column of a table. `all` is everything but the columns, or the factors of the sprites alone.
+        names: Which, each alone or several with commas between them: a factor of the sprites (shape, scale,
+            orientation, x, y), `label`, a condition, a response, or a column of a table. `all` is everything but the
+            columns, or the factors of the sprites alone.
 
     Raises:
         ValueError: for a name that is none of these.
@@ -41,6 +43,8 @@ def known_factors(data: Dataset, names: tuple[str, ...] = (ALL,)) -> dict[str, A
     """
     known = _of_sprites(data) or _beside(data)
     everything = {**_columns(data), **_beside(data), **known}
+    split = [(name,) if name in everything else name.split(",") for name in names]
+    names = tuple(itertools.chain.from_iterable(split))
     wanted = [name for name in names if name != ALL]
     for name in wanted:
         if name not in everything:
@@ -144,13 +148,8 @@ def scores_by_factors(
     """
     vae = vae_of(vae)
     rows = _unseen(rows, splits, seed)
-    codes = encode(vae, rows, seed=seed)[0].astype(np.float64)
-    variances = active_units(torch.from_numpy(codes))["variances"]
-    used = np.array(variances) > active_units(torch.zeros(2, 1))["threshold"]
-    found = score_factors(
-        np.where(used, codes, 0.0), known_factors(rows, names), seed=seed, progress=progress
-    )
-    return found
+    codes = used_codes(encode(vae, rows, seed=seed)[0])
+    return score_factors(codes, known_factors(rows, names), seed=seed, progress=progress)
 
 
 def _unseen(rows: Dataset, splits: Splits, seed: int) -> Dataset:

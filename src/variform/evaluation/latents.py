@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -27,6 +28,18 @@ def active_units(means: Tensor, threshold: float = 0.01) -> dict[str, Any]:
     variance = means.var(0, correction=0)
     count = int((variance > threshold).sum())  # eq: active-units
     return {"count": count, "threshold": threshold, "variances": variance.tolist()}
+
+
+def used_codes(codes: np.ndarray) -> np.ndarray:
+    """Posterior means, (N, D) float64, with 0 for those of latents that are not active.
+
+    Example:
+        >>> used_codes(np.array([[0.0, 1.0], [0.1, -1.0]])).tolist()
+        [[0.0, 1.0], [0.0, -1.0]]
+    """
+    codes = np.asarray(codes, np.float64)
+    active = active_units(torch.from_numpy(codes))
+    return np.where(np.array(active["variances"]) > active["threshold"], codes, 0.0)
 
 
 def hits(vae: VAE, data: Dataset, *, seed: int = 0) -> Tensor:

@@ -136,7 +136,7 @@ def latent_dimension(
 def _study(
     config: RunConfig, dims: tuple[int, ...], folder: Path, seeds: int, overwrite: bool, progress: bool
 ) -> Study:  # fmt: skip
-    config = _require_same_study(config, folder, overwrite)
+    config = require_same_study(config, folder, overwrite)
     plan = prepare(config)
     splits = plan.splits
     sweep(folder / name for name in ("study.toml", "study.json", "study.png", "report.html"))
@@ -309,7 +309,7 @@ def _from_lowest(
     }
 
 
-def _require_same_study(config: RunConfig, folder: Path, overwrite: bool) -> RunConfig:
+def require_same_study(config: RunConfig, folder: Path, overwrite: bool) -> RunConfig:
     """Refuse a folder that holds another study; gives the configuration as `begun` does."""
     path, config = folder / "study.toml", begun(config)
     if path.is_file() and not overwrite and not _same_fits(read_config(path), config):
@@ -335,7 +335,7 @@ def _fit(config: RunConfig, folder: Path, splits: Splits, overwrite: bool, progr
     """The finished run of one variant: found, resumed or trained."""
     options: dict[str, Any] = {"progress": progress, "pictures": False}
     path = folder / "validation.json"
-    if not _belongs(config, folder, splits, overwrite):
+    if not belongs(config, folder, splits, overwrite):
         run = train_run(config, folder, overwrite=True, **options)
     elif path.is_file() and _read(path)["nll"]["samples"] == config.evaluation.nll_samples:
         return open_run(folder)
@@ -345,7 +345,7 @@ def _fit(config: RunConfig, folder: Path, splits: Splits, overwrite: bool, progr
     return run
 
 
-def _belongs(config: RunConfig, folder: Path, splits: Splits, overwrite: bool) -> bool:
+def belongs(config: RunConfig, folder: Path, splits: Splits, overwrite: bool) -> bool:
     """Whether the run in `folder` is of this configuration and data; other data are refused or may be overwritten."""
     if not (folder / "config.toml").is_file() or not _same_fits(
         read_config(folder / "config.toml"), config

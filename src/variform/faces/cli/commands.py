@@ -39,7 +39,7 @@ from variform.faces.cli.options import Flag, config_file, convert, shown_default
 from variform.faces.cli.output import say, say_error, write
 from variform.faces.cli.setup import config
 from variform.faces.cli.share import card, hand_over, pull, push
-from variform.faces.cli.train import demo, latent_dim, profile, train
+from variform.faces.cli.train import demo, latent_dim, objectives, profile, train
 from variform.faces.cli.trust import with_trust
 from variform.system.signals import Stopped, raise_stopped
 from variform.system.terminal import discard, open_closed
@@ -166,6 +166,7 @@ GROUPS = {
 """In the order of `variform --help`."""
 
 study.command(with_trust(latent_dim), name="latent-dim")
+study.command(with_trust(objectives), name="objectives")
 _SEVERAL = {"study": study, "design": design}
 for _place, (_title, _names) in enumerate(GROUPS.items()):
     _group = Group(_title, sort_key=_place)

@@ -237,6 +237,60 @@ def latent_dim(
         say(f"Report: {folder / 'report.html'}")
 
 
+def objectives(
+    source: str | None = None,
+    /,
+    *,
+    seeds: Annotated[int, Option] = 1,
+    out: Annotated[Path | None, Option] = None,
+    config: Annotated[Path | None, Option] = None,
+    overwrite: Annotated[bool, Flag] = False,
+    json: Annotated[bool, Flag] = False,
+    data: DataOptions = DataConfig(),
+    model: ModelOptions = ModelConfig(),
+    train: TrainOptions = TrainConfig(),
+    evaluation: EvaluationOptions = None,
+) -> None:
+    """Does an objective give codes that stand for single factors? One fit per objective and seed, and one table.
+
+    VAE, beta-VAE, beta-TCVAE, FactorVAE, DIP-VAE-I and -II and InfoVAE, scored as `variform evaluate --factors` does;
+    with two seeds or more UDR as well. The same command goes on with a study that was interrupted: finished fits are
+    kept.
+
+    Example: `variform study objectives sprites:20000 --seeds 5`
+
+    Args:
+        source: The data, as for `variform train`; their factors must be known.
+        seeds: Fits per objective.
+        out: Folder of the study; by default runs/ and the name of the source.
+        config: Take the options from this TOML file; options given here go first.
+        overwrite: Start anew in a folder that holds another study.
+        json: Print the numbers as JSON.
+    """
+    source = source or (config_file(config).source if config else None)
+    if source is None:
+        raise ValueError("a study needs data; got none. Name `sprites:20000`, a file or a folder.")
+    _require_source(source)
+    from variform.runs.objective_study import compare_objectives
+
+    folder = out or default_folder(source).with_name(default_folder(source).name + "-objectives")
+    whole = RunConfig(
+        source=source,
+        data=data,
+        model=model,
+        train=train,
+        evaluation=evaluation or EvaluationConfig(),
+    )
+    study = compare_objectives(whole, folder, seeds=seeds, overwrite=overwrite, progress=True)
+    with kept_in(folder):
+        if json:
+            print_json(read_json(folder / "study.json"))
+            return
+        print_table(*study.table())
+        say(f"Note: {study.note()}")
+        say(f"Report: {folder / 'report.html'}")
+
+
 def profile(
     source: str | None = None,
     /,
