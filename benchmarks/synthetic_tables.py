@@ -6,8 +6,9 @@ PYTHON is that of an environment with ctgan (0.12.1 was the version seen). Every
 with one thread, and as many CPU seconds by that process's clock for all that it does from the table to a trained model:
 on a machine with nothing else to do that is the wall time. The contestants take turns seed by seed. A peer is
 interrupted when its time is over; variform measures its steps first and trains as many as fit. Then each draws as many
-rows as it was trained on, and `evaluation.synthetic.judge` holds them against the same test rows, which no contestant
-saw. What is printed are means over the seeds and their standard errors.
+rows as it was trained on, variform from the sampler `posterior`, and the measures of `evaluation.likeness` and
+`evaluation.privacy` hold them against the same test rows, which no contestant saw. What is printed are means over the
+seeds and their standard errors.
 """
 
 import argparse
@@ -25,6 +26,7 @@ THREADS = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLA
 OURS = ("variform",)
 PEERS = ("TVAE", "CTGAN")
 BATCH = 128
+MOST = 10_000  # rows that predictions are trained on
 MEASURED = 150  # steps that are timed
 
 
@@ -71,12 +73,12 @@ def own(
 
     from variform import ModelConfig, TrainConfig, build_objective, build_vae, fit
     from variform.evaluation.exploration import generate
+    from variform.evaluation.samplers import SAMPLERS
 
     splits = splits_of(table, categories)
     torch.set_num_threads(1)
     start = time.process_time()
-    widths = {"latent_dim": 10, "hidden": (256, 256)}
-    model = ModelConfig(likelihood="mixed", prior="mixture", components=30, **widths)
+    model = ModelConfig(likelihood="mixed", latent_dim=10, hidden=(256, 256))
 
     def trained(steps: int) -> Any:
         torch.manual_seed(seed)
@@ -96,6 +98,8 @@ def own(
     left = seconds - (time.process_time() - start)
     steps = int(left / step)
     vae = trained(steps)
+    sampler = SAMPLERS["posterior"].fit(vae, splits.train, splits.valid, seed=seed)
+    vae = vae.with_prior(sampler.prior)
     print(f"{name}: {time.process_time() - start:.0f} CPU s, {steps} steps", flush=True)
     np.save(out, generate(vae, len(splits.train), draw=True, seed=seed))
 
@@ -120,7 +124,9 @@ def judged(splits: Any, path: Path, categories: list[str], seed: int) -> dict[st
     import numpy as np
     import pandas as pd
 
-    from variform.evaluation.synthetic import _seen, judge
+    from variform.evaluation.likeness import marginals, usefulness
+    from variform.evaluation.privacy import copies, nearer_to_training, places
+    from variform.evaluation.samples import tell_apart
 
     schema = splits.schema
     if path.suffix == ".npy":
@@ -136,16 +142,29 @@ def judged(splits: Any, path: Path, categories: list[str], seed: int) -> dict[st
                 values = values.map(lambda value, code=code: code.get(str(value), np.nan))
             columns.append(values.to_numpy(float))
         rows = np.column_stack(columns)
-    found = judge(schema, rows, _seen(splits.train, 0)[:10_000], _seen(splits.test, 0), seed=seed)
+    train, test = (
+        schema.tidy(schema.restore(part.prepared().double())).numpy()
+        for part in (splits.train, splits.test)
+    )
+    kinds = enumerate(schema.kinds)
+    columns = {
+        "names": schema.columns,
+        "categorical": [place for place, kind in kinds if kind in ("category", "binary")],
+    }
+    count = len(test)
+    told, _, _ = tell_apart(rows[:count], test, seed=seed, **columns)
+    used = usefulness(rows[:MOST], train[:MOST], test, seed=seed, **columns)
+    by_column = marginals(rows[:count], test, (train[:count], test), **columns)
+    placed = places(
+        (rows, train, test), np.concatenate([train, test]), categorical=columns["categorical"]
+    )
     return {
-        "C2ST": found["told_apart"]["accuracy"]["mean"],
-        "C2ST of real rows": found["told_apart"]["of_real"]["mean"],
-        "TSTR": float(np.mean([one["synthetic"]["mean"] for one in found["usefulness"]])),
-        "TRTR": float(np.mean([one["real"]["mean"] for one in found["usefulness"]])),
-        "marginals": found["marginals"]["mean"]["distance"],
-        "pairs": found["pairs"]["mean"]["distance"],
-        "nearer": found["nearer_to_training"]["mean"],
-        "copies": float(found["copies"]["found"]),
+        "C2ST": told.mean,
+        "TSTR": float(np.mean([one.synthetic.mean for one in used])),
+        "TRTR": float(np.mean([one.real.mean for one in used])),
+        "marginals": float(np.mean([one["distance"] for one in by_column])),
+        "nearer": nearer_to_training(placed[0][:MOST], placed[1][:count], placed[2]).mean,
+        "p of copies": copies(*placed)["p_value"],
     }
 
 
@@ -158,6 +177,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--discrete", default="")
+    parser.add_argument("--only", default="", help="some of the contestants")
     parser.add_argument("--contestant", help=argparse.SUPPRESS)
     parser.add_argument("--out", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--seed", type=int, default=0, help=argparse.SUPPRESS)
@@ -172,6 +192,8 @@ def main() -> None:
     splits = splits_of(given.table, discrete)
     print(splits, flush=True)
     contestants = [*OURS, *PEERS] if given.peers else list(OURS)
+    if given.only:
+        contestants = [name for name in contestants if name in given.only.split(",")]
     results: dict[str, list[dict[str, float]]] = {name: [] for name in contestants}
     with tempfile.TemporaryDirectory() as folder:
         train = Path(folder) / "train.csv"

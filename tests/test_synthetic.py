@@ -16,6 +16,7 @@ from variform.evaluation import privacy
 from variform.evaluation.broken_rules import broken_rules
 from variform.evaluation.likeness import distance, pairs, usefulness
 from variform.evaluation.samples import tell_apart
+from variform.evaluation.sections.synthetic import SYNTHETIC
 from variform.evaluation.synthetic import judge, synthetic
 
 
@@ -246,6 +247,12 @@ def test_images_and_conditions_are_judged_too():
     assert found["drawn"] == "means"
     assert found["told_apart"]["accuracy"]["mean"] > 0.9
     assert [one["rule"] for one in found["broken"]] == ["values from 0 to 16"]
+    privacy_table, use_table, *_ = SYNTHETIC.tables(found)
+    shown = {row[0] for table in (privacy_table, use_table) for row in table.rows}
+    assert shown <= set(SYNTHETIC.meanings)
+    assert SYNTHETIC.answer(found).startswith("No attack that was tried finds anybody")
+    for sentence in found["sentences"]:
+        assert sentence in use_table.note
 
 
 def test_too_few_rows_and_unknown_targets_are_refused():

@@ -22,6 +22,10 @@ class InDepth:
             of factors of the sprites, of the label, of conditions, responses or columns of a table.
         calibration: Ask whether the model is as sure as it may be: coverage, PIT and CRPS of new rows, of each column
             given the others, and of draws given a part of a row.
+        synthetic: Draw as many rows as the model was trained on and judge whether they may be handed out: whom they
+            betray (copies, nearness, attacks on membership) and what they are good for. At most 10,000 rows are drawn.
+        synthetic_target: A column or condition that `synthetic` predicts; by default up to eight of them.
+        synthetic_rules: Rules of columns that `synthetic` counts the breaks of, such as wall<OD/2.
 
     Example:
         >>> InDepth(ais=100).ais_steps
@@ -34,3 +38,6 @@ class InDepth:
     probe: bool = False
     factors: tuple[str, ...] = ()
     calibration: bool = False
+    synthetic: bool = False
+    synthetic_target: str = ""
+    synthetic_rules: tuple[str, ...] = ()

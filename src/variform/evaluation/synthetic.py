@@ -479,7 +479,7 @@ def _on_use(numbers: Mapping[str, Any]) -> list[str]:
     if broken:
         worst = max(broken, key=lambda one: one["share"]["mean"])
         said.append(
-            f"{len(broken)} bounds or rules of the data are broken, the most often '{worst['rule']}': in "
+            f"Bounds or rules of the data that are broken: {len(broken)}, the most often '{worst['rule']}', in "
             f"{worst['share']['mean']:.1%} of the rows, {worst['of_real']['mean']:.1%} of the real ones."
         )
     return said

@@ -11,6 +11,7 @@ from variform.evaluation.sections.factors import FACTORS
 from variform.evaluation.sections.probe import PROBE
 from variform.evaluation.sections.section import Lines, Numbers, Scene, Section
 from variform.evaluation.sections.surgery import SURGERY
+from variform.evaluation.sections.synthetic import SYNTHETIC
 
 SECTIONS = {
     "certified": CERTIFIED,
@@ -18,6 +19,7 @@ SECTIONS = {
     "probe": PROBE,
     "factors": FACTORS,
     "calibration": CALIBRATION,
+    "synthetic": SYNTHETIC,
 }
 """By their names in the numbers of an evaluation, in the order in which they are shown."""
 
