@@ -4,6 +4,7 @@ import dataclasses
 import html
 import json
 import math
+import re
 
 import numpy as np
 import pandas as pd
@@ -128,6 +129,10 @@ def test_a_linear_gaussian_model_has_the_r_squared_of_its_formula():
     assert first["codes"]["mean"] == pytest.approx(1.0, abs=1e-6)
     assert within(last["codes"], 0.0) and "columns" not in last
     each = [column["codes"]["mean"] for column in fit["columns"]["each"].values()]
+    # Numbers that are not linear in the codes are told by neighbours.
+    near = probe(plane_vae(2), *halves(z, None, square=z[:, 0] ** 2)[::-1])["responses"]["square"]
+    assert within(near["r_squared"]["codes"], 0.0)
+    assert near["neighbours_r_squared"]["codes"]["mean"] > 0.9
     assert fit["columns"]["all"]["codes"]["mean"] == pytest.approx(np.mean(each), abs=1e-12)
 
 
@@ -310,7 +315,9 @@ def measure(codes, pca, se=0.01):
 def numbers_with(accuracy=(0.5, 0.5), log_loss=(1.0, 1.0), drag=(0.5, 0.5), near=(0.9, 0.9)):
     return {
         "classes": {"label": {"accuracy": measure(*accuracy), "log_loss": measure(*log_loss)}},
-        "responses": {"drag": {"r_squared": measure(*drag)}},
+        "responses": {
+            "drag": {"r_squared": measure(*drag), "neighbours_r_squared": measure(0.5, 0.5)}
+        },
         "columns": {},
         "neighbourhoods": {"trustworthiness": measure(*near), "preserved": measure(*near)},
     }
@@ -318,15 +325,15 @@ def numbers_with(accuracy=(0.5, 0.5), log_loss=(1.0, 1.0), drag=(0.5, 0.5), near
 
 def test_where_pca_is_better_is_said_first_and_small_differences_are_none():
     level = PROBE.answer(numbers_with(accuracy=(0.5, 0.529), log_loss=(1.0, 1.029)))
-    assert level == "Codes and as many principal components are level in all 5 measures"
+    assert level == "Codes and as many principal components are level in all 6 measures"
     both = PROBE.answer(numbers_with(accuracy=(0.9, 0.5), drag=(0.1, 0.8), near=(0.8, 0.9)))
     assert both == (
-        "PCA of as many components is better in 3 of 5 measures, most clearly in 'drag': R² of a linear probe (0.800 "
-        "against 0.100 of the codes); the codes are better than PCA in 1 of 5 measures, most clearly in 'label': "
+        "PCA of as many components is better in 3 of 6 measures, most clearly in 'drag': R², linear probe (0.800 "
+        "against 0.100 of the codes); the codes are better than PCA in 1 of 6 measures, most clearly in 'label': "
         "accuracy, linear probe (0.900 against 0.500 of PCA)"
     )
     loss = PROBE.answer(numbers_with(log_loss=(0.2, 1.0)))  # less is better
-    assert loss.startswith("The codes are better than PCA in 1 of 5 measures")
+    assert loss.startswith("The codes are better than PCA in 1 of 6 measures")
 
 
 @pytest.fixture(scope="module")
@@ -334,7 +341,10 @@ def probed(tmp_path_factory):
     folder = tmp_path_factory.mktemp("probes")
     generator = np.random.default_rng(9)
     x = generator.normal(size=(300, 14))
-    frame = pd.DataFrame(x, columns=[f"width {letter}" for letter in "abcdefghijklmn"])
+    x[:, 1] = (
+        x[:, 0] + 0.1 * x[:, 1]
+    )  # which PCA tells, so that both are among the columns that are shown
+    frame = pd.DataFrame(x, columns=["codes", *(f"width {letter}" for letter in "bcdefghijklmn")])
     frame["drag"] = x[:, 0] + 0.1 * generator.normal(size=300)
     frame["wood"] = np.where(x[:, 1] > 0, "oak", "ash")
     frame.to_csv(folder / "t.csv", index=False)
@@ -350,7 +360,7 @@ def test_report_page_and_command_show_what_was_measured(probed, capsys):
     found = probed.evaluation["probe"]
     tables = PROBE.tables(found)
     assert [table.title for table in tables] == [
-        "wood", "R² of a linear probe", "R² of a linear probe", "Neighbours and clusters"
+        "wood", "drag", "R² of columns, linear probe", "Neighbours and clusters"
     ]  # fmt: skip
     assert len(found["columns"]["each"]) == 14 and len(tables[2].rows) == 13
     report = probed.report.read_text(encoding="utf-8")
@@ -382,6 +392,8 @@ def test_the_page_explains_names_of_rows_and_of_columns(probed, chromium):
         mark = shown.locator("th .why summary").filter(has_text=name).first
         mark.click()
         assert PROBE.meanings[name] in mark.locator("..").inner_text()
+    # A column of the user's that is called as a name of ours is itself.
+    assert shown.locator("tbody th", has_text=re.compile("^codes$")).count() == 1
     # Tables of many columns have the whole width, not that of half the page.
     widths = "(name) => document.querySelector(name).getBoundingClientRect().width"
     depth, view = (chromium.page.evaluate(widths, name) for name in (".depth", "#view"))

@@ -41,8 +41,8 @@ def probe(
       regression (on codes with mean 0 and variance 1, with the penalty that scikit-learn has); the accuracy of the
       majority among the nearest training codes; and how far clusters of the codes, by k-means and by a mixture of
       Gaussians, as many as there are classes, are those classes: adjusted Rand index and normalised mutual information;
-    - responses and columns of numbers: $R^2$ of a ridge regression, see `linear_fits`. Of more than 50 columns 50 are
-      looked at, evenly.
+    - responses and columns of numbers: $R^2$ of a ridge regression, see `linear_fits`; of responses also that of the
+      mean of the nearest training rows, which need not be linear. Of more than 50 columns 50 are looked at, evenly.
 
     Of the rows alone: whether neighbours stay neighbours, see `clusters.neighbourhoods`, and how well the codes fall
     into clusters, see `clusters.separation`.
@@ -99,7 +99,8 @@ def probe(
             name: _of_classes(spaces, *labels, neighbours, seed) for name, labels in classes.items()
         },
         "responses": {
-            name: _of_numbers(spaces, *numbers) for name, numbers in _responses(fitted, judged)
+            name: _of_numbers(spaces, *numbers, neighbours)
+            for name, numbers in _responses(fitted, judged)
         },
         "columns": _of_columns(spaces, dict(_columns(fitted, judged, seed))),
         "neighbourhoods": clusters.neighbourhoods(spaces, neighbours),
@@ -207,9 +208,13 @@ def _compared(by_row: Mapping[str, Tensor]) -> dict[str, Any]:
     return measure | {"codes_minus_pca": difference.to_dict()}
 
 
-def _of_numbers(spaces: Spaces, known: Array, wanted: Array) -> dict[str, Any]:
+def _of_numbers(spaces: Spaces, known: Array, wanted: Array, neighbours: int) -> dict[str, Any]:
     by_row = {name: _explained(space, known, wanted) for name, space in spaces.items()}
-    return {"r_squared": _compared(by_row)}
+    near = {
+        name: _explained(space, known, wanted, neighbours=neighbours)
+        for name, space in spaces.items()
+    }
+    return {"r_squared": _compared(by_row), "neighbours_r_squared": _compared(near)}
 
 
 def _of_columns(spaces: Spaces, columns: Mapping[str, tuple[Array, Array]]) -> dict[str, Any]:
@@ -234,18 +239,24 @@ def _spread_out(values: Tensor, is_there: Tensor) -> Tensor:
     return whole
 
 
-def _explained(space: Representation, known: Array, wanted: Array) -> Tensor:
+def _explained(
+    space: Representation, known: Array, wanted: Array, *, neighbours: int = 0
+) -> Tensor:
     r"""Numbers of the rows, where there are any, whose mean is R^2 and whose spread gives its error.
 
     With the squared errors $a_n$ and the squared distances from the mean $b_n$, $R^2 = 1 - \bar a / \bar b$ moves
-    with a row by $-(a_n - (1 - R^2)\, b_n) / (N \bar b)$ (the delta method).
+    with a row by $-(a_n - (1 - R^2)\, b_n) / (N \bar b)$ (the delta method). The regression is ridge regression, or the
+    mean of so many nearest neighbours.
     """
     from sklearn.linear_model import RidgeCV
+    from sklearn.neighbors import KNeighborsRegressor
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
     is_known, is_wanted = np.isfinite(known), np.isfinite(wanted)
     regression = make_pipeline(StandardScaler(), RidgeCV(_PENALTIES))
+    if neighbours:
+        regression = KNeighborsRegressor(min(neighbours, int(is_known.sum())))
     regression.fit(space.fitted[is_known], known[is_known])
     truth = wanted[is_wanted]
     predicted = np.asarray(regression.predict(space.judged[is_wanted]))

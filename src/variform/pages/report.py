@@ -130,6 +130,11 @@ class Picture:
     drawing: Drawing | None = None
 
 
+def _is_own(value: Any) -> bool:
+    """Whether a text is the user's."""
+    return isinstance(value, Own)
+
+
 def render(
     *,
     title: str,
@@ -198,6 +203,7 @@ def render(
         undefined=StrictUndefined,
     )
     environment.filters["say"] = words.say
+    environment.tests["own"] = _is_own
     environment.filters["options"] = partial(_options, words)
     environment.filters["unbroken"] = unbroken
     every = [*tables, *(table for question in questions for table in question.tables)]

@@ -11,7 +11,7 @@ from variform.config.choices import LanguageName
 from variform.config.model import network_name, prior_name
 from variform.config.options import in_options
 from variform.config.run import RunConfig, objective_name
-from variform.config.words import counted
+from variform.config.words import Own, counted
 from variform.data.dataset import Dataset, Splits
 from variform.data.reading import read_rows
 from variform.data.schema import Schema
@@ -20,7 +20,7 @@ from variform.evaluation.embedding import EmbeddingName
 from variform.evaluation.exploration import decode, encode, prior_points
 from variform.evaluation.latents import active_units
 from variform.evaluation.samplers import SAMPLERS
-from variform.evaluation.sections import sections_of
+from variform.evaluation.sections import Lines, sections_of
 from variform.evaluation.tables import headings, numbers_table
 from variform.evaluation.verdict import placed
 from variform.model.vae import VAE, HasVAE, vae_of
@@ -103,6 +103,7 @@ def _questions(numbers: dict[str, Any]) -> list[dict[str, Any]]:
                 "header": list(lines.header),
                 "rows": [list(row) for row in lines.rows],
                 "note": in_options(lines.note),
+                "own": _own(lines),
             }
             for lines in section.tables(found)
         ]
@@ -116,6 +117,12 @@ def _questions(numbers: dict[str, Any]) -> list[dict[str, Any]]:
             }
         )
     return questions
+
+
+def _own(lines: Lines) -> list[str]:
+    """The names in a table that are the user's: they are neither translated nor explained."""
+    names = [lines.title, *lines.header, *(row[0] for row in lines.rows)]
+    return [name for name in names if isinstance(name, Own)]
 
 
 def _require_small(run: Run) -> None:

@@ -15,10 +15,11 @@ _OF_CLASSES = {
     "mixture_ari": "adjusted Rand index, mixture of Gaussians",
     "mixture_nmi": "normalised mutual information, mixture of Gaussians",
 }
+_OF_NUMBERS = {"r_squared": "R², linear probe", "neighbours_r_squared": "R², nearest neighbours"}
 _OF_NEIGHBOURS = {"trustworthiness": "trustworthiness", "preserved": "neighbours that stay"}
 _SILHOUETTE = "silhouette"
 _MEAN = "mean over columns"
-_R_SQUARED = "R² of a linear probe"
+_COLUMNS = "R² of columns, linear probe"
 _SPACES = {
     "codes": "codes",
     "pca": "PCA",
@@ -36,6 +37,8 @@ _MEANINGS = {
     "It is 1 where they are the same, and above 0 by chance.",
     _OF_CLASSES["mixture_ari"]: "As for k-means, with clusters that may be stretched.",
     _OF_CLASSES["mixture_nmi"]: "As for k-means, with clusters that may be stretched.",
+    _OF_NUMBERS["r_squared"]: "The share of the variance that a ridge regression tells: what is linear in the codes.",
+    _OF_NUMBERS["neighbours_r_squared"]: "The share of the variance that the mean of the nearest training rows tells.",
     _OF_NEIGHBOURS["trustworthiness"]: "It is 1 where no code has a neighbour whose row is far.",
     _OF_NEIGHBOURS["preserved"]: "The share of the nearest codes whose rows are nearest too.",
     _SILHOUETTE: "How far clusters are apart: 0 not at all, 1 far. "
@@ -55,6 +58,7 @@ _HEADINGS = {
     _OF_CLASSES["mixture_ari"]: ("Adjusted Rand index", ""),
     _OF_NEIGHBOURS["trustworthiness"]: ("Trustworthiness", "trustworthiness"),
     _OF_NEIGHBOURS["preserved"]: ("Trustworthiness", "preserved"),
+    _OF_NUMBERS["r_squared"]: ("Linear probe", "r-squared"),
     _MEAN: ("Linear probe", "r-squared"),
     "PCA": ("PCA", "ppca"),
     "codes minus PCA": ("Paired difference", "paired"),
@@ -82,9 +86,11 @@ def _compared(found: Numbers) -> list[tuple[str, str, dict[str, Any], int]]:
                 sign = -1 if name == "log_loss" else 1
                 measures.append((quoted(target), words, numbers[name], sign))
     for target, numbers in found["responses"].items():
-        measures.append((quoted(target), _R_SQUARED, numbers["r_squared"], 1))
+        measures += [
+            (quoted(target), words, numbers[name], 1) for name, words in _OF_NUMBERS.items()
+        ]
     if found["columns"]:
-        measures.append((_MEAN, _R_SQUARED, found["columns"]["all"], 1))
+        measures.append((_MEAN, _OF_NUMBERS["r_squared"], found["columns"]["all"], 1))
     for name, words in _OF_NEIGHBOURS.items():
         measures.append(("neighbourhoods", words, found["neighbourhoods"][name], 1))
     return measures
@@ -134,11 +140,9 @@ def _tables(found: Numbers) -> list[Lines]:
             [words, *_cells(numbers[name])] for name, words in _OF_CLASSES.items() if name in numbers
         ]  # fmt: skip
         tables.append(Lines(["measure", *_SPACES.values()], rows, title=Own(target), note=how))
-    if found["responses"]:
-        rows = [
-            [Own(name), *_cells(each["r_squared"])] for name, each in found["responses"].items()
-        ]
-        tables.append(Lines(["response", *_SPACES.values()], rows, title=_R_SQUARED, note=how))
+    for target, numbers in found["responses"].items():
+        rows = [[words, *_cells(numbers[name])] for name, words in _OF_NUMBERS.items()]
+        tables.append(Lines(["measure", *_SPACES.values()], rows, title=Own(target), note=how))
     if found["columns"]:
         tables.append(_columns(found["columns"]))
     rows = [
@@ -170,7 +174,7 @@ def _columns(found: Numbers) -> Lines:
             "The file evaluation.json and `json` have all."
         )
     short = list(_SPACES.values())[:3]
-    return Lines(["column", *short], [row[:4] for row in rows], title=_R_SQUARED, note=note)
+    return Lines(["column", *short], [row[:4] for row in rows], title=_COLUMNS, note=note)
 
 
 def _cells(numbers: dict[str, Any]) -> list[str]:

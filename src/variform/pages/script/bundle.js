@@ -3135,13 +3135,15 @@ asked,answer,tables,meanings}){let whole2=element(
 "details",{className:"question"}),answered=element(
 "summary",{},text("strong",say(title)),`\
 : ${say(answer)}.`);whole2.append(answered,
-note(say(asked)));for(let{title:own,header,
-rows,note:remark}of tables){own&&whole2.
-append(text("h3",say(own)));let named=name=>explained(
-name,meanings[name]),table=tableOf(header,
-rows,named,named);whole2.append(scrolled(
-say(own||title),table)),remark&&whole2.append(
-note(say(remark)))}return whole2}function tableOf(header,rows,named,headed=say){
+note(say(asked)));for(let{title:subtitle,
+header,rows,note:remark,own}of tables){let said=name=>own.
+includes(name)?name:say(name),named=name=>own.
+includes(name)?name:explained(name,meanings[name]);
+subtitle&&whole2.append(text("h3",said(subtitle)));
+let table=tableOf(header,rows,named,named);
+whole2.append(scrolled(said(subtitle||title),
+table)),remark&&whole2.append(note(say(remark)))}
+return whole2}function tableOf(header,rows,named,headed=say){
 let heads=header.map((words2,i)=>element(
 "th",{scope:"col",className:i?"number":""},
 headed(words2))),lines=rows.map(([name,...cells],i)=>element(

@@ -233,7 +233,8 @@ export type Question = {
   title: string;
   asked: string;
   answer: string;
-  tables: { title: string; header: string[]; rows: string[][]; note: string }[];
+  /** Names of the user's stand in `own`. */
+  tables: { title: string; header: string[]; rows: string[][]; note: string; own: string[] }[];
   /** What names at the beginning of rows mean. */
   meanings: Record<string, string>;
 };

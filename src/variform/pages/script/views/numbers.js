@@ -81,12 +81,14 @@ function questionOf({ title, asked, answer, tables, meanings }) {
   const whole = element("details", { className: "question" });
   const answered = element("summary", {}, text("strong", say(title)), `: ${say(answer)}.`);
   whole.append(answered, note(say(asked)));
-  for (const { title: own, header, rows, note: remark } of tables) {
-    if (own) whole.append(text("h3", say(own)));
+  for (const { title: subtitle, header, rows, note: remark, own } of tables) {
     /** @param {string} name */
-    const named = (name) => explained(name, meanings[name]);
+    const said = (name) => (own.includes(name) ? name : say(name));
+    /** @param {string} name */
+    const named = (name) => (own.includes(name) ? name : explained(name, meanings[name]));
+    if (subtitle) whole.append(text("h3", said(subtitle)));
     const table = tableOf(header, rows, named, named);
-    whole.append(scrolled(say(own || title), table));
+    whole.append(scrolled(said(subtitle || title), table));
     if (remark) whole.append(note(say(remark)));
   }
   return whole;
