@@ -32,8 +32,6 @@ Array = np.ndarray
 SHORT: dict[str, Any] = {"hidden": (64,), "steps": 1000, "nll_samples": 200}
 WELL: dict[str, Any] = {"steps": 3000, "nll_samples": 1000}
 MOST_OPTIONS = 3
-TOO_GOOD = ("copies", "variance-at-floor")
-"""Illnesses that make numbers look better than they are: without them these rise."""
 
 
 def curved(
@@ -138,7 +136,7 @@ def student(random: np.random.Generator) -> Array:
 
 
 def few(random: np.random.Generator) -> Array:
-    return curved(random, 250, latents=6, columns=20) + 0.5 * random.normal(size=(250, 20))
+    return curved(random, 500, latents=6, columns=30) + 0.5 * random.normal(size=(500, 30))
 
 
 def sharp(random: np.random.Generator) -> Array:
@@ -160,7 +158,8 @@ class Planted:
         illness: The key of what must be found.
         rows: The data of a seed.
         options: How it is trained, beside `SHORT`.
-        number: Of the evaluation, less is better; "share of holes" and the like are of a finding's evidence.
+        number: Of the evaluation; less is better.
+        is_too_good: Whether the illness makes that number look better than it is, or one of another kind.
     """
 
     name: str
@@ -168,14 +167,22 @@ class Planted:
     rows: Callable[[np.random.Generator], Array]
     options: dict[str, Any] = field(default_factory=dict)
     number: str = "nll"
+    is_too_good: bool = False
 
 
 FULL = {"latent_dim": 3, "likelihood": "gaussian-per-feature"}
 TWO = FULL | {"latent_dim": 2}
 DIGITS = {"latent_dim": 8, "likelihood": "bernoulli"}
+LEARNED = {"latent_dim": 3, "likelihood": "gaussian"}
 SHARED = {"latent_dim": 3, "likelihood": "gaussian-shared"}
 FIXED = {"latent_dim": 2, "likelihood": "gaussian-fixed", "decoder_hidden": (64,)}
-LARGE = {"likelihood": "gaussian", "latent_dim": 6, "hidden": (256, 256), "learning_rate": 1e-3}
+LARGE = {
+    "likelihood": "gaussian",
+    "latent_dim": 6,
+    "hidden": (256, 256),
+    "learning_rate": 1e-3,
+    "steps": 2500,
+}
 FAST = {
     "latent_dim": 2,
     "likelihood": "gaussian-identity",
@@ -186,14 +193,14 @@ PLANTED = [
     Planted("KL term at 60 times its weight", "collapse", curved, FULL | {"beta": 60.0}),
     Planted("KL term at 20 times its weight, digits", "collapse", digits, DIGITS | {"beta": 20.0}),
     Planted("KL term at 3 times its weight", "idle-latents", curved, FULL | {"beta": 3.0}),
-    Planted("a column twice", "variance-at-floor", copied_column, FULL),
-    Planted("a sensor stuck in 85 % of rows", "variance-at-floor", stuck, {"latent_dim": 3, "likelihood": "gaussian"}),
+    Planted("a column twice", "variance-at-floor", copied_column, FULL, "nll", True),
+    Planted("a sensor stuck in 85 % of rows", "variance-at-floor", stuck, LEARNED, "nll", True),
     Planted("an encoder of 3 units", "small-encoder", sharp, FIXED | {"hidden": (3,), "fixed_std": 0.07}),
     Planted("an encoder of 2 units, counts", "small-encoder", many_counts,
             {"latent_dim": 2, "likelihood": "poisson", "hidden": (2,), "decoder_hidden": (64,)}),
     Planted("60 steps", "too-short", curved, FULL | {"steps": 60, "learning_rate": 1e-3}),
     Planted("100 steps, digits", "too-short", digits, DIGITS | {"steps": 100}),
-    Planted("200 training rows of 20 columns, a large network", "overfitting", few, LARGE),
+    Planted("400 training rows of 30 columns, a large network", "overfitting", few, LARGE),
     Planted("KL term at 0.02 of its weight", "narrow-posterior", curved, FULL | {"beta": 0.02}),
     Planted("a noise of 0.01, fixed", "narrow-posterior", curved,
             {"latent_dim": 3, "likelihood": "gaussian-fixed", "fixed_std": 0.01}, "share of high Pareto k"),
@@ -203,10 +210,10 @@ PLANTED = [
             SHARED | {"scaling": "none"}),
     Planted("columns 60 and 100 times as wide", "wild-columns", wild, SHARED | {"scaling": "common"}),
     Planted("half of the columns noisy, one variance", "one-variance", uneven_noise, SHARED | {"latent_dim": 2}),
-    Planted("250 rows, four times with a little noise", "copies", families, FULL | {"latent_dim": 5}),
+    Planted("250 rows, four times with a little noise", "copies", families, FULL | {"latent_dim": 5}, "nll", True),
     Planted("counts under a Gaussian", "wrong-likelihood", counts, TWO),
     Planted("fractions near 0 and 1 under a Gaussian", "wrong-likelihood", shares, TWO),
-    Planted("zeros and ones under a Gaussian", "wrong-likelihood", binary, TWO, "reconstruction_error"),
+    Planted("zeros and ones under a Gaussian", "wrong-likelihood", binary, TWO, "reconstruction_error", True),
     Planted("overdispersed counts under Poisson", "wrong-likelihood", dispersed,
             {"latent_dim": 2, "likelihood": "poisson"}),
     Planted("positive columns with long tails under a Gaussian", "wrong-likelihood", long_tails, TWO),
@@ -227,9 +234,9 @@ HEALTHY: list[tuple[str, Callable[[np.random.Generator], Array], dict[str, Any]]
     ("curved, one variance", curved, {"latent_dim": 3, "likelihood": "gaussian-shared", "scaling": "common"}),
     ("curved, variance of the network", curved, {"latent_dim": 3, "likelihood": "gaussian"}),
     ("digits, bernoulli", digits, {"likelihood": "bernoulli", "latent_dim": 8}),
-    ("digits, chosen", digits, {}),
+    ("digits, Bernoulli, 4 latents", digits, {"likelihood": "bernoulli", "latent_dim": 4}),
     ("digits, 2 latents", digits, {"likelihood": "bernoulli", "latent_dim": 2}),
-    ("digits, continuous Bernoulli", digits, {"likelihood": "continuous-bernoulli", "latent_dim": 8}),
+    ("digits in black and white", digits, {"likelihood": "bernoulli", "binarise": "threshold", "latent_dim": 4}),
     ("counts, Poisson", counts, {"likelihood": "poisson", "latent_dim": 2}),
     ("counts, negative binomial", dispersed, {"likelihood": "negative-binomial", "latent_dim": 2}),
     ("zeros and ones, Bernoulli", binary, {"likelihood": "bernoulli", "latent_dim": 2}),
@@ -335,8 +342,8 @@ def treat(planted: Planted, seed: int, out: Path) -> dict[str, Any]:
             "after": number_of(cured, planted.number),
         }
         result |= {"gain": gain, "error": error, "gone": is_gone, "left": illnesses}
-        is_better = gain > 2 * error and planted.illness not in TOO_GOOD
-        is_worse = gain < -2 * error and planted.illness not in TOO_GOOD
+        is_better = gain > 2 * error and not planted.is_too_good
+        is_worse = gain < -2 * error and not planted.is_too_good
         result["mended"] = bool((is_gone and not is_worse) or is_better)
         if result["mended"]:
             break

@@ -43,8 +43,8 @@ ILLNESSES: dict[str, Illness] = {
     ),
     "heavy-tails": Illness(
         "residuals of another law",
-        f"standardised residuals have a kurtosis above {fit.HEAVY:g}; of counts, a mean square above "
-        f"{fit.DISPERSED:g}",
+        f"standardised residuals of half of the columns have a kurtosis above {fit.HEAVY:g}; of counts, a mean square "
+        f"above {fit.DISPERSED:g}",
         fit.heavy_tails,
     ),
     "variance-at-floor": Illness(

@@ -18,7 +18,7 @@ BEYOND = 0.05
 """The probability beyond the range of the data from which on a law is of the wrong shape."""
 CROWDED = 0.1
 """The share of values within a hundredth of the range from its ends from which on these are bounds."""
-HEAVY = 10.0
+HEAVY = 6.0
 """The kurtosis of residuals from which on they are no Gaussian's: that has 3."""
 DISPERSED = 1.5
 """The mean square of standardised residuals of counts from which on they vary more than their law."""
@@ -173,7 +173,7 @@ def wrong_support(case: Case) -> Sequence[Finding]:
         for number, share in enumerate(residuals.get("outside", ()))
         if share > BEYOND and columns["ends"][number] > CROWDED
     ]
-    if len(beyond) * 2 >= len(levels) and beyond:
+    if beyond and 4 * len(beyond) >= len(levels):
         worst = max(residuals["outside"])
         seen = (
             f"The values of {_columns(case, beyond)} have an end that a Gaussian knows nothing of: up to {worst:.0%} "
@@ -238,7 +238,8 @@ def heavy_tails(case: Case) -> Sequence[Finding]:
                 kurtosis=max(residuals["kurtosis"]),
             )
         ]
-    if not heavy or 2 * len(heavy) < len(residuals["kurtosis"]):
+    is_table = "whole" in columns
+    if not is_table or not heavy or 2 * len(heavy) < len(residuals["kurtosis"]):
         return []
     is_fixed = getattr(case.vae.likelihood, "variance", "") != "learned"
     advice, brief = (

@@ -192,7 +192,10 @@ def idle(case: Case) -> Sequence[Finding]:
         return []
     trained = case.trained
     linear = case.numbers.get("baselines", {}).get("pca", {}).get("reconstruction_error_difference")
-    is_behind = bool(linear and linear["se"] and linear["mean"] > 2 * linear["se"])
+    is_of_squares = case.vae is not None and case.vae.likelihood.is_gaussian
+    is_behind = (
+        bool(linear and linear["se"] and linear["mean"] > 2 * linear["se"]) and is_of_squares
+    )
     beta = trained.beta if trained else 1.0
     if not (is_behind and count <= of / 2) and beta <= 1:
         return [

@@ -230,6 +230,11 @@ def overfitting(case: Case) -> Sequence[Finding]:
     model = case.model
     ways: list[str] = []
     options: list[dict[str, Any]] = []
+    if model is not None and model.is_mlp and model.hidden:
+        narrower = (max(8, max(model.hidden) // 4),)
+        ways.append(f"smaller networks (`hidden={list(narrower)}`)")
+        own = {"decoder_hidden": narrower} if model.decoder_hidden else {}
+        options.append({"hidden": narrower} | own)
     if getattr(getattr(case.vae, "likelihood", None), "variance", "") == "learned":
         ways.append(
             "a variance that the network does not choose (`likelihood='gaussian-per-feature'`)"
@@ -238,11 +243,6 @@ def overfitting(case: Case) -> Sequence[Finding]:
     if model is not None and not model.dropout:
         ways.append("`dropout=0.2`")
         options.append({"dropout": 0.2})
-    if model is not None and model.is_mlp and model.hidden:
-        narrower = (max(8, max(model.hidden) // 4),)
-        ways.append(f"smaller networks (`hidden={list(narrower)}`)")
-        own = {"decoder_hidden": narrower} if model.decoder_hidden else {}
-        options.append({"hidden": narrower} | own)
     ways.append("more rows")
     return [
         Finding(
