@@ -179,6 +179,9 @@ def test_a_study_of_objectives_has_the_means_of_its_fits_and_goes_on(tmp_path, m
     again = objective_study.compare_objectives(config, tmp_path / "study", seeds=1)
     assert (tmp_path / "study" / "VAE-seed-0" / "model.safetensors").stat().st_mtime_ns == kept
     assert "udr" not in again.rows[0] and "of one fit each" in again.note()
+    assert again.warnings() == []
+    again.rows[1]["active_units"]["each"] = [0]
+    assert again.warnings()[0].startswith("beta-TCVAE: no latent is active in 1 of 1 fit,")
     own = replace(config, train=TrainConfig(beta=2.0))
     with pytest.raises(ValueError, match="`beta` must be left out of a study of objectives"):
         objective_study.compare_objectives(own, tmp_path / "other")

@@ -147,7 +147,7 @@ class _Measured:
         ranks, self.live = ranks_of(codes)
         fitted, judged = np.split(np.arange(len(codes)), [round(_FITTED * len(codes))])
         few = fitted[: scores.ROWS_FITTED]
-        self.scores: dict[str, float] = dict.fromkeys(scores.SCORES, 0.0)
+        self.scores = dict.fromkeys(scores.SCORES, 0.0)
         self.information = np.zeros((len(self.live), len(factors)))
         self.importance = self.information
         self.told = np.zeros(len(factors))
@@ -164,13 +164,14 @@ class _Measured:
                 "explicitness": scores.explicitness(ranks, factors, few, judged),
                 "irs": scores.irs(ranks, factors),
             }
-            self.scores["modularity"] = scores.modularity(told) if len(factors) > 1 else 0.0
-        if len(self.live) and len(factors) > 1:
-            self.scores |= {
-                "dci_disentanglement": scores.disentanglement(self.importance),
-                "beta_vae": scores.beta_vae_score(ranks, factors, fitted, judged, seed=seed),
-                "factor_vae": scores.factor_vae_score(ranks, factors, fitted, judged, seed=seed),
-            }
+            if len(factors) > 1:
+                parts = (ranks, factors, fitted, judged)
+                self.scores |= {
+                    "dci_disentanglement": scores.disentanglement(self.importance),
+                    "modularity": scores.modularity(told),
+                    "beta_vae": scores.beta_vae_score(*parts, seed=seed),
+                    "factor_vae": scores.factor_vae_score(*parts, seed=seed),
+                }
         if len(factors) == 1:
             for name in scores.OF_SEVERAL:
                 del self.scores[name]

@@ -85,10 +85,22 @@ class ObjectiveStudy:
         rows = [[words, *(show(row[name]) for row in self.rows)] for words, name in lines]
         for name, words in SCORES.items():
             if name in self.rows[0]["scores"]:
-                rows.append([words, *(show(row["scores"][name]) for row in self.rows)])
+                rows.append([words, *(_brief(row["scores"][name]) for row in self.rows)])
         if "udr" in self.rows[0]:
-            rows.append([UDR, *(show(row["udr"]) for row in self.rows)])
+            rows.append([UDR, *(_brief(row["udr"]) for row in self.rows)])
         return ["", *(row["objective"] for row in self.rows)], rows
+
+    def warnings(self) -> list[str]:
+        """Which fits hold nothing in their latents: their scores are of chance."""
+        found = []
+        for row in self.rows:
+            dead = row["active_units"]["each"].count(0)
+            if dead:
+                fits = counted(self.seeds, "fit")
+                found.append(
+                    f"{row['objective']}: no latent is active in {dead} of {fits}, so that their scores are 0."
+                )
+        return found
 
     def note(self) -> str:
         """What the numbers are."""
@@ -101,6 +113,11 @@ class ObjectiveStudy:
             f"Mean of {counted(self.seeds, 'seed')} ± standard error over {over}. Scores by {', '.join(self.factors)}; "
             "1 is perfect."
         )
+
+
+def _brief(estimate: dict[str, Any]) -> str:
+    """A score in three digits, since a table has many."""
+    return f"{estimate['mean']:.3f} ± {estimate['se']:.3f}"
 
 
 @checked
@@ -223,8 +240,9 @@ def _write_report(
     header, rows = study.table()
     best = max(study.rows, key=lambda row: row["scores"]["mig"]["mean"])
     options = [
-        f"{name}: {', '.join(f'{key} {value}' for key, value in chosen.items()) or 'elbo'}"
+        f"{name} is trained with {', '.join(f'{key} {value}' for key, value in chosen.items())}."
         for name, chosen in OBJECTIVES.items()
+        if chosen
     ]
     config_file = shlex.quote(str(folder / "study.toml"))
     html = render(
@@ -234,13 +252,12 @@ def _write_report(
             ("Data", splits.schema.source),
             ("Factors", ", ".join(study.factors)),
             ("Latent dimensions", str(config.model.latent_dim)),
-            ("Objectives", "; ".join(options)),
         ],
         tables=[Table("Held-out numbers", header, rows, study.note())],
         pictures=[picture],
         command=f"variform study objectives --config {config_file} --seeds {study.seeds} --out NEW",
-        warnings=(),
-        notes=list(splits.notes),
+        warnings=study.warnings(),
+        notes=[*options, *splits.notes],
         config=tomli_w.dumps(to_dict(config)),
     )
     write_text(folder / "report.html", html)

@@ -52,10 +52,13 @@ def _measure(scene: Scene) -> Numbers:
 
 
 def _answer(found: Numbers) -> str:
-    above = {name: score["above_chance"]["mean"] for name, score in found["scores"].items()}
+    together, ahead = (
+        max(0.0, found["scores"][name]["above_chance"]["mean"])
+        for name in ("dci_informativeness", "mig")
+    )
     return (
-        f"Of 1 each, above chance, all codes together predict {above['dci_informativeness']:.2f} of the factors, and "
-        f"the best single codes are {above['mig']:.2f} ahead of the next"
+        f"All codes together predict the factors by {together:.2f}, and the best code of each is {ahead:.2f} ahead of "
+        "the next, of 1 each and above chance"
     )
 
 

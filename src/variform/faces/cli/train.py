@@ -286,6 +286,7 @@ def objectives(
         if json:
             print_json(read_json(folder / "study.json"))
             return
+        print_warnings(study.warnings())
         print_table(*study.table())
         say(f"Note: {study.note()}")
         say(f"Report: {folder / 'report.html'}")
