@@ -208,7 +208,11 @@ class FullGaussian(Law):
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Log-density at `value`, in nats."""
-        return self._log_prob(self._solved(value - self.loc), self.log_det)
+        return self._log_prob(self.whitened(value), self.log_det)
+
+    def whitened(self, value: Tensor) -> Tensor:
+        """A^-1 (value - mean): the noise that `value` would be made of."""
+        return self._solved(value - self.loc)
 
     def _solved(self, difference: Tensor) -> Tensor:
         """A^-1 times vectors (*sample, *batch, k), where A is (*batch, k, k)."""

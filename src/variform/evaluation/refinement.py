@@ -93,7 +93,7 @@ def _refined(
                         most = _MOST * min(1.0, 4 / gradient.shape[-1])
                     parameter += rate * gradient.clamp(-most, most)
     # A row whose steps ran away keeps what the encoder answered.
-    before, after = (_elbo(vae, x, law, p, context) for law in (q, build(*free)))
+    before, after = (elbo_of(vae, x, law, p, context) for law in (q, build(*free)))
     is_sound = after > before - _WORSE  # not so of NaN
     return [torch.where(is_sound.reshape(-1, *[1] * (a.ndim - 1)), a.detach(), 0.0) for a in free]
 
@@ -107,14 +107,24 @@ def _pace(q: Law) -> tuple[int, float]:
     return samples, min(_RATE, _STABLE / (1 + math.sqrt(latents / samples)) ** 2)
 
 
-def _elbo(vae: VAE, x: Tensor, law: Law, p: Law, context: Tensor | None) -> Tensor:
-    """An estimate of the ELBO of each row under another q(z|x), (B,); the same noise every time."""
+def elbo_of(
+    vae: VAE,
+    x: Tensor,
+    law: Law,
+    p: Law,
+    context: Tensor | None = None,
+    *,
+    samples: int = _JUDGES,
+    at_once: int = _SAMPLES,
+    seed: int = 0,
+) -> Tensor:
+    """An estimate of the ELBO of each row under another q(z|x), (B,) float64; a seed stands for the same noise."""
     total = torch.zeros(len(x), dtype=torch.float64, device=x.device)
-    with torch.no_grad(), seeded(0):
-        for _ in range(_JUDGES // _SAMPLES):
-            z, log_q = law.rsample_and_log_prob((_SAMPLES,))
+    with torch.no_grad(), seeded(seed):
+        for part in torch.arange(samples).split(at_once):
+            z, log_q = law.rsample_and_log_prob((len(part),))
             total += weights_of(vae, x, z, log_q, context=context, p=p).log_weight.sum(0)
-    return total / _JUDGES
+    return total / samples
 
 
 def _loosened(q: Law) -> tuple[Callable[..., Law], list[Tensor]]:
