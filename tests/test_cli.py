@@ -41,6 +41,7 @@ COMMANDS = [
     "decode",
     "reconstruct",
     "impute",
+    "outliers",
     "draw",
     "explore",
     "serve",

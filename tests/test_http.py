@@ -74,6 +74,12 @@ def test_the_numbers_are_those_of_python(asked):
     np.testing.assert_allclose(array(rows), expected, rtol=1e-6)
     scores = answer(client, "score", rows=as_json(x), given=told, samples=50, seed=2)
     log_px, pareto_k = model.score(x, given=given, samples=50, seed=2, pareto_k=True)
+    parts = answer(
+        client, "score", rows=as_json(x), given=told, samples=50, refine=0, seed=2, attribution=True
+    )
+    sums = array(parts["attribution"]).reshape(len(x), -1).sum(1)
+    np.testing.assert_allclose(sums, -np.array(parts["log_px"]), atol=1e-6)
+    assert "attribution" not in scores
     np.testing.assert_allclose(scores["log_px"], log_px, rtol=1e-6)
     np.testing.assert_allclose(array(scores["pareto_k"]), pareto_k, rtol=1e-5)
     assert scores["nll"]["mean"] == pytest.approx(-np.mean(log_px))

@@ -1,6 +1,8 @@
 """Outliers: Shapley values of a Gaussian, which add up; the regret and typicality of a known model."""
 
+import csv
 import itertools
+import json
 import math
 
 import numpy as np
@@ -10,9 +12,11 @@ from models import NAMES, data_of, model_of
 from scipy import stats
 from test_truth import full_vae, linear_vae
 
+from variform import ModelConfig, RunConfig, TrainConfig, train
 from variform.data.reading import dataset_from
 from variform.evaluation.log_likelihood import score
 from variform.evaluation.outliers import attribute, outliers
+from variform.faces.cli.commands import run as command
 
 
 @pytest.fixture(autouse=True)
@@ -167,3 +171,41 @@ def test_what_cannot_be_found_is_refused():
         outliers(vae, data, data, by="regret", refine=0)
     with pytest.raises(ValueError, match="at least 20 draws"):
         attribute(vae, data, samples=19)
+
+
+def planted(folder):
+    """A run on a table, and new rows of the same law of which one has a wrong cell."""
+    random = np.random.default_rng(0)
+    rows = random.normal(size=(400, 1)) + 0.5 * random.normal(size=(400, 3))
+    config = RunConfig(
+        model=ModelConfig(latent_dim=1, hidden=(8,), likelihood="gaussian-shared"),
+        train=TrainConfig(steps=300),
+    )
+    train(rows, config=config, out=folder / "run", progress=False)
+    new = random.normal(size=(20, 1)) + 0.5 * random.normal(size=(20, 3))
+    new[4, 1] = 9
+    lines = [",".join(map(str, row)) for row in new.tolist()]
+    path = folder / "new.csv"
+    path.write_text("\n".join(["column 1,column 2,column 3", *lines]) + "\n", encoding="utf-8")
+    return folder / "run", path
+
+
+def test_the_command_names_the_row_and_the_column_and_writes_what_adds_up(tmp_path, capsys):
+    run, path = planted(tmp_path)
+    out = tmp_path / "scores.csv"
+    few = ["--samples", "50", "--refine", "5"]
+    asked = ["outliers", str(run), str(path), "--attribution", *few]
+    assert command([*asked, "--out", str(out), "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    worst = said["most_unusual"][0]
+    assert worst["row"] == "4" and worst["p_value"] == pytest.approx(1 / (1 + said["reference"]))
+    assert worst["columns"][0]["column"] == "column 2"
+    lines = list(csv.DictReader(out.read_text(encoding="utf-8").splitlines()))
+    assert len(lines) == 20
+    for line in lines:
+        parts = [float(value) for name, value in line.items() if name.endswith(" adds")]
+        assert sum(parts) == pytest.approx(float(line["score"]), abs=1e-6)
+    assert command(["outliers", str(run), "--by", "regret", *few]) == 0
+    assert "regret, nats" in capsys.readouterr().out
+    assert command([*asked, "--by", "regret"]) == 2
+    assert "--attribution adds up to -log p(x)" in capsys.readouterr().err

@@ -47,6 +47,7 @@ from variform.evaluation.differences import mean_difference
 from variform.evaluation.imputation import Imputation, impute
 from variform.evaluation.latents import active_units
 from variform.evaluation.log_likelihood import Scores, score
+from variform.evaluation.outliers import attribute
 from variform.model import build, starts, vae
 from variform.model.likelihoods import LIKELIHOODS, usual_likelihood
 from variform.model.priors import MixturePrior
@@ -492,6 +493,26 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         """
         return self._scores(_rows(self, X)).pareto_k.numpy()
 
+    def attribute(self, X: ArrayLike, *, samples: int = 1000) -> Array:
+        """What each column adds to minus `score_samples` of each row, (N, D) float64 in nats.
+
+        Shapley values of the densities of parts of a row, see `variform.evaluation.outliers.attribute`; they add up to
+        it, whatever the number of `samples` that they are estimated from.
+        """
+        return self._attributed(_rows(self, X), samples)
+
+    def _attributed(self, X: Array, samples: int) -> Array:
+        with _LOCK:
+            found = attribute(
+                self._exact(),
+                self._dataset(X),
+                score=-self._log_px(X),
+                samples=samples,
+                seed=self._seed,
+                common=True,
+            )
+        return found.values
+
     def _scores(self, X: Array) -> Scores:
         with _LOCK:
             return score(
@@ -684,6 +705,23 @@ class VAEDetector(OutlierMixin, BaseEstimator):
     def score_samples(self, X: ArrayLike) -> Array:
         """The mean over the models of log p(x) of each row, in nats, (N,) float64; low for outliers."""
         return self._score(_rows(self, X))
+
+    def attribute(self, X: ArrayLike, *, samples: int = 1000) -> Array:
+        """Which columns make rows outliers: what each adds to minus `score_samples`, (N, D) float64 in nats.
+
+        The mean over the models of `VAE.attribute`, whose sum over the columns is minus `score_samples`. A density has
+        a unit: compare a column with itself in other rows.
+
+        Example:
+            >>> X = np.random.default_rng(0).normal(size=(200, 3))
+            >>> detector = VAEDetector(VAE(latent_dim=1, epochs=5), folds=2, random_state=0).fit(X)
+            >>> parts = detector.attribute([[0.0, 9.0, 0.0]], samples=100)
+            >>> parts.argmax(), bool(np.allclose(parts.sum(1), -detector.score_samples([[0.0, 9.0, 0.0]])))
+            (np.int64(1), True)
+        """
+        X = _rows(self, X)
+        count = len(self.estimators_)
+        return np.sum([model._attributed(X, samples) / count for model in self.estimators_], axis=0)
 
     def decision_function(self, X: ArrayLike) -> Array:
         """The score less the threshold, (N,): negative for outliers."""

@@ -15,7 +15,9 @@ NAMES = frozenset(
         *(
             "apart",
             "architecture",
+            "attribution",
             "bookmarks",
+            "by",
             "callback",
             "config",
             "count",

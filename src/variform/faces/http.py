@@ -38,6 +38,7 @@ from variform.data.reading import read_rows, rows_like
 from variform.data.schema import Schema
 from variform.evaluation import exploration, imputation
 from variform.evaluation.log_likelihood import score
+from variform.evaluation.outliers import attribute
 from variform.evaluation.standard_error import Estimate
 from variform.export.lowering import knows_spread
 from variform.export.rows import cell_text
@@ -170,6 +171,10 @@ class ScoresOfRows(BaseModel):
     pareto_k: list[float | None] = Field(
         description="Above 0.7 log_px of the row is not to be trusted."
     )
+    attribution: list[Any] | None = Field(
+        default=None,
+        description="What each value of a row adds to minus its log_px, in the shape of the row, where asked for.",
+    )
     nll: MeanWithError = Field(description="Of minus log_px.")
     mean_elbo: MeanWithError
 
@@ -299,6 +304,9 @@ def _add_answers(app: FastAPI, model: Model, busy: threading.Lock, most_rows: in
     class Scoring(AskedOfRows):
         samples: some_samples = 1000
         refine: some_steps = 0
+        attribution: Annotated[
+            bool, Field(description="Say what each value adds to minus log_px.")
+        ] = False
         seed: a_seed = 0
 
     class Filling(AskedOfRows):
@@ -381,9 +389,15 @@ def _add_answers(app: FastAPI, model: Model, busy: threading.Lock, most_rows: in
             dataset.schema.require(vae.likelihood.support, "the model's likelihood")
             options = {"samples": asked.samples, "refine": asked.refine, "seed": asked.seed}
             found = score(vae, dataset, **options)
+            parts = None
+            if asked.attribution:
+                options["samples"] = max(20, asked.samples)
+                parts = attribute(vae, dataset, score=-found.log_px.numpy(), **options)
         of_rows = {name: getattr(found, name) for name in ("log_px", "elbo", "pareto_k")}
         means = {"nll": Estimate.of(-found.log_px), "mean_elbo": Estimate.of(found.elbo)}
         answer = {name: _plain(values.numpy()) for name, values in of_rows.items()}
+        if parts is not None:
+            answer["attribution"] = _plain(parts.values)
         return JSONResponse(answer | {name: _estimate(value) for name, value in means.items()})
 
     @app.post("/v1/impute", response_model=Imputed, include_in_schema=any(schema.gaps))

@@ -36,6 +36,7 @@ from variform.faces.cli.generate import decode, encode, generate, impute, recons
 from variform.faces.cli.inspect import inspect
 from variform.faces.cli.names import unknown_command, unknown_option
 from variform.faces.cli.options import Flag, config_file, convert, shown_default
+from variform.faces.cli.outliers import outliers
 from variform.faces.cli.output import say, say_error, write
 from variform.faces.cli.setup import config
 from variform.faces.cli.share import card, hand_over, pull, push
@@ -129,6 +130,7 @@ COMMANDS: dict[str, Callable[..., int | None]] = {
     "decode": with_trust(decode),
     "reconstruct": with_trust(reconstruct),
     "impute": with_trust(impute),
+    "outliers": with_trust(outliers),
     "explore": with_trust(explore),
     "serve": with_trust(serve),
     "draw": with_trust(draw),
@@ -158,7 +160,7 @@ GROUPS = {
         "info",
         "explain",
     ),
-    "Use": ("generate", "sampler", "encode", "decode", "reconstruct", "impute"),
+    "Use": ("generate", "sampler", "encode", "decode", "reconstruct", "impute", "outliers"),
     "Search": ("study", "design"),
     "Share": ("export", "card", "push", "pull"),
     "Set up": ("config", "completion", "profile"),

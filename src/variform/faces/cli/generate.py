@@ -195,7 +195,7 @@ def encode(
                 [*columns, *(f"std_{name}" for name in columns)],
             )
         if path.suffix == ".csv":
-            known = _identity(datasets, has_splits=source is None)
+            known = identity(datasets, has_splits=source is None)
             cells = np.array(list(known.values()), dtype=object).T
             points = np.concatenate([cells, points.astype(object)], 1)
             columns = [*known, *columns]
@@ -203,7 +203,7 @@ def encode(
     say(f"{len(points):,} rows, {len(columns)} columns: {path}")
 
 
-def _identity(datasets: "Sequence[Dataset]", *, has_splits: bool) -> dict[str, list[str]]:
+def identity(datasets: "Sequence[Dataset]", *, has_splits: bool) -> dict[str, list[str]]:
     """What says which row each is, and what is known of it, by the columns of a file."""
     from variform.export.rows import response_cells
 
