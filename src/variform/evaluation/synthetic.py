@@ -31,7 +31,7 @@ _ATTACKED = 2_000  # of each set, by their likelihood
 _SAMPLES = 20  # importance samples of that likelihood
 _WIDE = 60  # columns: of more, trees see principal components
 _COMPONENTS = 20
-_TARGETS = 8  # columns that are predicted
+_TARGETS, _LEADING = 8, 3  # columns that are predicted; of principal components the first
 _SHOWN = 10  # columns and pairs that are named
 _WEAK, _STRONG = 0.55, 0.6  # AUC from which an attack is worth a word, and from which it works
 _CLEAR = 3.0  # standard errors
@@ -336,6 +336,8 @@ def _targets(columns: _Columns, conditions: Sequence[str], target: str) -> list[
     width = len(columns.names)
     first = [width - len(conditions) + place for place in range(len(conditions))]
     others = spread(max(0, _TARGETS - len(first)), width - len(first)).tolist()
+    if columns.names[0] == "PC1":  # of the last, R² compares noise with noise
+        others = list(range(min(_LEADING, width - len(first))))
     return [*first, *others][:_TARGETS]
 
 
