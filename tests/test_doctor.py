@@ -14,7 +14,7 @@ from variform.config.run import RunConfig
 from variform.data.reading import dataset_from
 from variform.evaluation import verdict
 from variform.evaluation.illnesses import ILLNESSES, Case, Finding, diagnose, findings_of
-from variform.evaluation.illnesses.signs import signs
+from variform.evaluation.illnesses.signs import _skewness, signs
 from variform.faces import cli
 from variform.model.likelihoods import GaussianLikelihood
 from variform.model.posteriors import DiagonalPosterior
@@ -81,6 +81,12 @@ def test_residuals_of_the_right_law_are_those_of_a_gaussian():
     assert found["residuals"]["kurtosis"][0] == pytest.approx(3, abs=4 * math.sqrt(24 / 1000))
     skewness = found["columns"]["skewness"][0]
     assert skewness == pytest.approx(stats.skew(others.raw.numpy()[:, 0]), abs=1e-6)
+
+
+def test_skewness_is_that_of_scipy_and_0_of_a_column_that_never_changes():
+    x = np.random.default_rng(0).gamma(2.0, size=(200, 2))
+    x[:, 1] = 0
+    np.testing.assert_allclose(_skewness(x), [stats.skew(x[:, 0]), 0], rtol=1e-12)
 
 
 @pytest.mark.parametrize("dimension", [2, 6])

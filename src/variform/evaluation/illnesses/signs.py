@@ -265,18 +265,19 @@ def _near_an_end(values: Any) -> float:
 
 def _skewness(x: Any) -> Any:
     centred = x - x.mean(0)
-    variance = np.maximum(centred.var(0), 1e-300)
-    return (centred**3).mean(0) / variance**1.5
+    std = centred.std(0)
+    return (centred**3).mean(0) / np.where(std > 0, std, 1.0) ** 3
 
 
 def _copied(x: Any) -> list[int]:
     """For each column the first one before it that it is a straight line of, else -1."""
     std = x.std(0)
     safe = np.where(std > 0, std, 1.0)
-    correlation = np.abs(np.corrcoef((x / safe).T)) if x.shape[1] > 1 else np.zeros((1, 1))
+    standard = (x - x.mean(0)) / safe
+    correlation = np.abs(standard.T @ standard) / len(x)
     copies = []
     for column in range(x.shape[1]):
-        before = np.nonzero(np.nan_to_num(correlation[column, :column]) > 1 - 1e-6)[0]
+        before = np.nonzero(correlation[column, :column] > 1 - 1e-6)[0]
         copies.append(int(before[0]) if len(before) else -1)
     return copies
 
