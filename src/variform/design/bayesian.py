@@ -35,7 +35,7 @@ from variform.system.draws import seeded
 Array = np.ndarray[Any, np.dtype[Any]]
 
 _FIT = {"maxiter": 50, "ftol": 1e-6}
-_SEARCH = {
+_SEARCH: dict[str, bool | float | int | str] = {
     "maxiter": 25,
     "sample_around_best": True,
     # Each start is a problem of its own. With a SciPy that is newer than BoTorch knows (0.18.1 knows 1.17) it would
