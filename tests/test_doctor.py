@@ -57,6 +57,17 @@ def test_what_another_prior_would_save_is_the_marginal_kl():
     assert gain["mean"] == pytest.approx(kl, abs=4 * gain["se"] + 0.01)
 
 
+def test_equal_rows_count_once_where_training_rows_are_compared_with_new_ones():
+    """They stay together in one split: what comes often is seldom among the new rows, and is no sign of overfitting."""
+    random = np.random.default_rng(0)
+    seen, new = random.normal(size=50), random.normal(size=40)
+    vae = linear_vae(0.5, 0.0)
+    once = signs(vae, column(new), column(seen))["generalisation"]
+    often = signs(vae, column(new), column(np.concatenate([seen, np.repeat(seen[:1], 400)])))
+    assert often["generalisation"] == once
+    assert once["gap"]["n"] == 40
+
+
 def test_the_amortisation_gap_is_the_kl_to_the_exact_posterior():
     """Of rows from N(0, 2): p(z|x) = N(x / 2, 1 / 2); an encoder that says N(0, s^2) lacks the mean KL to it."""
     random = np.random.default_rng(1)
