@@ -13,8 +13,8 @@ from variform.config.data import DataConfig
 from variform.config.model import ModelConfig
 from variform.config.run import EvaluationConfig, RunConfig
 from variform.config.training import TrainConfig
+from variform.evaluation.illnesses.latents import MOST_ROWS
 from variform.evaluation.tables import show
-from variform.evaluation.verdict import MOST_ROWS
 from variform.export.model_file import save
 from variform.faces import cli
 from variform.pages.curves import plot_compared_curves

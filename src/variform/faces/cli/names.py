@@ -79,7 +79,7 @@ _COMMANDS: dict[str, str] = {
     "decode": "inverse-transform invert",
     "reconstruct": "predict recon denoise forward",
     "impute": "fill fillna complete",
-    "outliers": "anomaly anomalies score detect novelty ood",
+    "outliers": "anomaly anomalies detect novelty ood",
     "open": "show view report browse display",
     "explore": "explorer map visualize visualise viz walk interpolate traverse",
     "serve": "server app ui web host",
