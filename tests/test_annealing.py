@@ -14,6 +14,7 @@ from variform.data.reading import dataset_from
 from variform.distributions import FullGaussian, kl
 from variform.evaluation.annealing import Walk, anneal, bracket, certify, leapfrog
 from variform.evaluation.log_likelihood import score
+from variform.evaluation.sections.certified import CERTIFIED
 from variform.faces.cli.commands import run
 
 
@@ -181,3 +182,15 @@ def test_the_command_certifies_rows_of_a_run(tmp_path, capsys):
     certified = json.loads(capsys.readouterr().out)["certified"]
     assert (certified["nll"]["n"], certified["temperatures"]) == (3, 4)
     assert 1 <= certified["ess"]["mean"] <= 16
+
+
+def test_the_answer_has_no_zero_with_a_minus():
+    names = ("nll", "nll_importance", "bracket", "amortisation_gap", "approximation_gap")
+    found = {name: {"mean": -0.001} for name in names}
+    found |= {f"approximation_gap_{family}": {"mean": -0.004} for family in ("full", "flow")}
+    found["nll_importance"] = {"mean": -0.002}
+    words = CERTIFIED.answer(found)
+    assert words.startswith("The bounds are 0.00 nats apart")
+    assert "+0.00 nats from" in words and "-0.00" not in words
+    found["bracket"] = {"mean": -0.3}
+    assert CERTIFIED.answer(found).startswith("The bounds are -0.30 nats apart")

@@ -11,7 +11,7 @@ import pytest
 import torch
 from scipy import integrate, special, stats
 
-from variform import DataConfig, ModelConfig, build_vae, impute, read
+from variform import DataConfig, ModelConfig, build_vae, impute, read, train
 from variform.data.dataset import Dataset
 from variform.data.days import days_since_first
 from variform.data.reading import _rows_like, _splits, read_rows, rows_like
@@ -317,6 +317,134 @@ def test_new_rows_keep_within_the_ends_of_the_laws(tmp_path):
         wrong[0, column] = value
         with pytest.raises(ValueError, match=words):
             rows_like(wrong, schema)
+
+
+# ---- values that float32 would put on an end
+
+
+NEAR = [1e-300, 1e-40, 1e-30, 1e-9, 1e-4, 0.3, 1 - 1e-4, 1 - 3e-8, 1 - 1e-9, 1 - 1e-15]
+"""Of the way between two bounds; not all are there in the numbers of a float64 far from 0."""
+
+
+def near_ends(low, high):
+    """A column with such values, which all are strictly between the bounds, and its schema."""
+    random = np.random.default_rng(0)
+    column = low + (high - low) * special.expit(3 * random.normal(size=200))
+    near = low + (high - low) * np.array(NEAR)
+    column[: len(near)] = near.clip(np.nextafter(low, high), np.nextafter(high, low))
+    rows = np.column_stack([column, random.normal(size=200)])
+    config = DataConfig(cells="mixed", bounds=(f"column 1={low}..{high}",))
+    return rows, read(rows, config=config)
+
+
+@pytest.mark.parametrize(
+    ("low", "high"),
+    [(0, 1), (0, 100), (10, 30), (0.1, 0.3), (-1, 0), (1000, 1001), (-3, -2.9), (0, 1e-40)],
+)
+def test_values_next_to_bounds_keep_a_density_in_float32(low, high):
+    """SciPy's, in float64 and the source's unit: of the value itself, or where float32 has none, of the nearest."""
+    rows, splits = near_ends(low, high)
+    schema = splits.schema
+    assert schema.kinds[0] == "bounded" and not any(schema.spikes)
+    above, below = schema.nearest[0]
+    law = LogitNormal(*torch.tensor([[0.3], [2 * np.log(3)], [0.0], [1.0]]).float())
+
+    def truth(inside, outside):
+        """At shares of the way from either bound."""
+        logit = np.log(inside) - np.log(outside)
+        return stats.norm(0.3, 3).logpdf(logit) - np.log(inside) - np.log(outside)
+
+    inside = ((rows[:, 0] - low) / (high - low)).clip(above, None)
+    outside = ((high - rows[:, 0]) / (high - low)).clip(below, None)
+    prepared = schema.prepare(torch.from_numpy(rows))[:, :1].float()
+    found = law.log_prob(prepared).numpy()
+    assert np.isfinite(found).all()
+    # As near to 1 as a value is, by so much more float32 rounds its distance.
+    tolerance = 1e-4 + 10 * (2.0**-24 + below) / outside
+    tolerance = tolerance + np.where(above > 1e-30, 10 * above / inside, 0)
+    assert (np.abs(found - truth(inside, outside)) <= tolerance).all()
+    units = schema.log_jacobian_per_entry(prepared.expand(-1, 2))[:, 0]
+    np.testing.assert_allclose(units, -np.log(high - low), rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("low", "high"), [(0, 1), (0, 100), (10, 30), (0.1, 0.3), (-1, 0), (-3, -2.9)]
+)
+def test_rounded_values_and_rows_by_any_way_are_next_to_bounds_too(low, high):
+    rows, splits = near_ends(low, high)
+    schema = splits.schema
+    single = torch.from_numpy(rows)[3:].float()  # NEAR[:3] may be 0 in float32: an end
+    x = schema.prepare(single)[:, 0]
+    assert ((x > 0) & (x < 1)).all()
+    np.testing.assert_allclose(x, schema.prepare(torch.from_numpy(rows)[3:])[:, 0], atol=4e-6)
+    train = splits.train
+    at_once = torch.cat(list(train.batches(64)))
+    assert (
+        at_once.dtype == torch.float32 and (at_once[:, 0] > 0).all() and (at_once[:, 0] < 1).all()
+    )
+    assert at_once.equal(train.batch(torch.arange(len(train))))
+
+
+def test_ends_stay_ends_and_what_a_spike_is_as_wide_as_is_the_spike():
+    """A spike has its probability; float32 cannot tell 1 - 1e-9 from one at 1; a 0 of a positive column is none."""
+    random = np.random.default_rng(0)
+    share = special.expit(2 * random.normal(size=300))
+    share[:40] = 1.0
+    share[40:42] = 1 - 1e-9, 1 - 1e-5
+    mass = random.lognormal(size=300)
+    schema = read(np.column_stack([share, mass]), config=DataConfig(cells="mixed")).schema
+    assert schema.kinds == ("bounded", "positive") and [value for value, _ in schema.spikes[0]] == [
+        1
+    ]
+    assert schema.nearest == ((2.0**-126, 0.0), (2.0**-126, 0.0))
+    least = schema.scale[1]
+    rows = torch.tensor([[1.0, 1e-60 * least], [1 - 1e-9, least], [1 - 1e-5, 0.0], [-1e-9, 2.0]])
+    x = schema.prepare(rows).float()
+    assert x[0].tolist() == [1.0, 2.0**-126] and x[1, 1] == 1 and x[2, 1] == 0 and x[3, 0] < 0
+    ((value, width, _),) = schema.scaled_spikes()[0]
+    is_spike = (x[:, 0] - value).abs() <= width
+    assert is_spike.tolist() == [True, True, False, False]
+    (units,) = schema.log_jacobian_per_entry(x.double())[:1, 1].tolist()
+    law = LogNormal(*torch.tensor([[0.3], [2 * np.log(0.7)]]).float())
+    found = law.log_prob(x[:, 1:]).numpy()
+    truth = stats.lognorm(0.7, scale=np.exp(0.3)).logpdf([2.0**-126, 1.0])
+    np.testing.assert_allclose(found[:2], truth, rtol=1e-5)
+    assert found[2] == -np.inf and units == pytest.approx(-np.log(least))
+
+
+@pytest.mark.parametrize(("low", "high"), [(0, 1), (0, 100), (0.1, 0.3), (10, 30), (-1, 0)])
+def test_cells_of_new_rows_lie_between_the_bounds_and_are_read_again(low, high):
+    _, splits = near_ends(low, high)
+    schema = splits.schema
+    tidy = schema.tidy(torch.tensor([[low, 0.0], [high, 0.0], [low - 1.0, 0.0]]).float())
+    cells = np.array([[float(cell_text(schema, 0, value)), 0.0] for value in tidy[:, 0].tolist()])
+    assert (low < cells[:, 0]).all() and (cells[:, 0] < high).all()
+    np.testing.assert_allclose(cells[:, 0], [low, high, low], atol=1e-6 * max(abs(low), abs(high)))
+    assert len(rows_like(cells, schema)) == 3
+
+
+def test_a_training_with_fractions_that_float32_rounds_to_one_stays_finite(tmp_path):
+    random = np.random.default_rng(0)
+    z = random.normal(size=(500, 2))
+    logits = z @ random.normal(size=(2, 4)) * 6 + random.normal(size=(500, 4))
+    rows = special.expit(logits)
+    assert (rows.astype(np.float32) == 1).sum() > 10
+    run = train(rows, likelihood="mixed", out=tmp_path, steps=60, pictures=False, progress="none")
+    assert np.isfinite(run.evaluation["nll"]["mean"])
+    assert not any("diverged" in words for words in run.evaluation["warnings"])
+    near = np.array([[1 - 1e-9, 1 - 1e-12, 1e-30, 1e-300], [0.5, 0.5, 0.5, 0.5]])
+    assert np.isfinite(run.model.score(near)).all()
+
+
+def test_columns_of_numbers_that_float32_does_not_hold_come_back_as_they_were():
+    random = np.random.default_rng(0)
+    rows = np.exp(random.normal(size=(200, 3))) * [1e-300, 1e-42, 1e-39]
+    splits = read(rows, config=DataConfig(cells="mixed"))
+    x = torch.cat(list(splits.train.batches(64)))
+    assert x.isfinite().all()
+    np.testing.assert_allclose(
+        splits.schema.restore(x), splits.train.gather(torch.arange(len(x))), rtol=1e-5, atol=1e-306
+    )
 
 
 # ---- densities in the units of the file

@@ -13,8 +13,9 @@ from scipy import special, stats
 from test_likelihoods import for_all
 from test_lowering import run
 
-from variform import ModelConfig, build_vae, read
+from variform import DataConfig, ModelConfig, build_vae, read
 from variform.config.choices import LikelihoodName
+from variform.data.dataset import Dataset
 from variform.export import reader, score
 from variform.export.handover import hand_over, left_out
 from variform.export.lowering import lower_encoder
@@ -175,6 +176,33 @@ def test_a_spike_an_impossible_value_and_a_gap_score_as_in_torch(tmp_path):
     for scores in answers(vae.float(), rows, noise, tmp_path):
         assert scores[0] == wanted[0] == -math.inf
         np.testing.assert_allclose(scores[1:], wanted[1:], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(("low", "high"), [(0, 1), (0, 100), (10, 30), (0.1, 0.3), (-1, 0)])
+def test_values_that_float32_puts_on_a_bound_score_as_in_torch(low, high, tmp_path):
+    """Given to the two forms as float64 and as float32; at a spike, which 1 - 1e-9 of the way is too."""
+    random = np.random.default_rng(0)
+    shares = special.expit(3 * random.normal(size=(300, 3)))
+    shares[:6, 0] = 1 - 1e-9, 1 - 3e-8, 1 - 1e-15, 1e-9, 1e-30, 0.5
+    shares[:40, 2] = 1.0
+    shares[1, 2] = 1 - 1e-9
+    cells = low + (high - low) * shares[:, :2]
+    cells[:6, 0] = cells[:6, 0].clip(np.nextafter(low, high), np.nextafter(high, low))
+    cells = np.column_stack([cells, shares[:, 2]])
+    bounds = tuple(f"column {column}={low}..{high}" for column in (1, 2))
+    data = read(cells, DataConfig(cells="mixed", bounds=bounds))
+    assert [len(own) for own in data.schema.spikes] == [0, 0, 1]
+    config = ModelConfig(likelihood="mixed", latent_dim=2)
+    vae = moved(build_vae(config, data.schema).float())
+    rows = Dataset(torch.from_numpy(cells[:6]), data.schema)
+    noise = random.normal(size=(6, 4, 2)).astype("f4").astype("f8")
+    found = list(answers(vae, rows, noise, tmp_path))
+    model = dict(np.load(tmp_path / "numpy" / "model.npz"))
+    exact = score.score(model, cells[:6], noise)
+    wanted = bound(vae, rows, noise)
+    assert np.isfinite(wanted).all()
+    for scores in (*found, exact):
+        np.testing.assert_allclose(scores, wanted, rtol=1e-4, atol=1e-3)
 
 
 def test_what_docs_say_is_left_out_is_what_is_left_out():

@@ -30,6 +30,9 @@ from variform.system import draws
 from variform.system.notebook import html_line, html_table
 
 _FAR = 256  # scales from zero: there float32 rounds by more than 1.5e-5 of one
+_LEAST_SCALE = (
+    1e-30  # float32 has its seven digits from 1e-38, and so for a ten millionth of this scale
+)
 
 Ends = float | tuple[float, ...]
 """One end of the range of all pixels, or of those of each channel."""
@@ -371,7 +374,8 @@ class Schema:
         """What the model sees: x = (raw - shift) / scale, then binarised where asked.
 
         `threshold` gives 1 where x >= 1/2; `dynamic` draws 1 with probability x, afresh at each call. What is missing
-        stays missing, and a cell that is inactive by one of the `rules` is missing too.
+        stays missing, and a cell that is inactive by one of the `rules` is missing too. What float32 would round to an
+        end of a column's law, where the density is 0, stays next to it (`nearest`).
 
         Args:
             raw: Raw values, (B, *shape). float64 stays float64; everything else becomes float32.
@@ -398,6 +402,8 @@ class Schema:
             x -= rest
         if any(unit != 1 for unit in self.scale):
             x /= scale
+        if any(low or high for low, high in self.nearest):
+            x = self._off_ends(x)
         if self.binarise == "none":
             return x
         if self.binarise == "threshold":
@@ -405,6 +411,53 @@ class Schema:
         else:  # P(uniform < x) = x; torch.bernoulli takes three times as long
             binary = (draws.uniform(x.shape, like=x, generator=generator) < x).to(x.dtype)
         return torch.where(x.isnan(), x, binary) if self.gaps else binary
+
+    @cached_property
+    def nearest(self) -> tuple[tuple[float, float], ...]:
+        """How near to the low and to the high end of its law the model sees a value of each column; 0 without such end.
+
+        A density is 0 at an end. No row of the data stands there, or else the end would be a spike: what float32 puts
+        on it was next to it, and counts as far inside as rounding may have moved it.
+
+        Example:
+            >>> from variform.data.reading import dataset_from
+            >>> schema = dataset_from(torch.rand(4, 1)).schema
+            >>> ends = dataclasses.replace(schema, kinds=("bounded",), bounds=((0.0, 1.0),)).nearest
+            >>> ends == ((2.0**-126, 2.0**-24),)
+            True
+        """
+        spikes = self.scaled_spikes()
+        return tuple(self._nearest(column, spikes[column]) for column in range(len(self.kinds)))
+
+    def _nearest(
+        self, column: int, spikes: Sequence[tuple[float, float, float]]
+    ) -> tuple[float, float]:
+        kind = self.kinds[column]
+        if kind not in ("positive", "bounded"):
+            return 0.0, 0.0
+        above = _TINY
+        below = 0.0 if kind == "positive" else _HALF_STEP
+        shift, scale = self.shift[column], self.scale[column]
+        is_rounded = (shift, scale) != (0.0, 1.0) and not self.is_far[column]
+        if kind == "bounded" and is_rounded:
+            # Raw values, their shift and their scale are rounded, and what is made of them.
+            low, high = map(abs, self.bounds[column])
+            above = max(_TINY, _HALF_STEP * 2 * low / scale)
+            below = _HALF_STEP * (2 * (low + high) / scale + 1)
+        has_low, has_high = (
+            any(abs(value - end) <= width for value, width, _ in spikes) for end in (0.0, 1.0)
+        )
+        return 0.0 if has_low else above, 0.0 if has_high else below
+
+    def _off_ends(self, x: Tensor) -> Tensor:
+        """Values that rounding puts, or may have put, on an end of their law, as far inside as it may have moved them.
+
+        Where the low end is 0 in raw units float32 tells it from all else, and a 0 stays the end.
+        """
+        above, below = torch.tensor(self.nearest, dtype=torch.float64).T.to(x)
+        may_be_inside = (x > 0) | (above > _TINY)
+        x = torch.where((x.abs() <= above) & may_be_inside, above, x)
+        return torch.where(((x - 1).abs() <= below) & (below > 0), 1 - below, x)
 
     def restore(self, x: Tensor) -> Tensor:
         """Values in raw units: raw = x * scale + shift, as floats that are not rounded.
@@ -445,7 +498,7 @@ class Schema:
 
     @cached_property
     def is_far(self) -> tuple[bool, ...]:
-        """Whether values are so far from zero, for their scale, that they need float64 in raw units: as `shift`.
+        """Whether raw values need float64: so far from zero for their scale, or of so small or large a one; as `shift`.
 
         Example:
             >>> from variform.data.reading import read
@@ -454,7 +507,10 @@ class Schema:
             ((True,), (False,))
         """
         ends = zip(self.low, self.high, self.scale, strict=True)
-        return tuple(max(abs(low), abs(high)) > _FAR * scale for low, high, scale in ends)
+        return tuple(
+            max(abs(low), abs(high)) > _FAR * scale or not _LEAST_SCALE < scale < 1 / _LEAST_SCALE
+            for low, high, scale in ends
+        )
 
     def tidy(self, raw: Tensor) -> Tensor:
         """Values as the columns of a mixed table can hold them; other data stay as they are.
@@ -536,7 +592,7 @@ class Schema:
 
     @property
     def ends(self) -> Tensor:
-        """Between which values the laws of the columns of a mixed table are, (D, 2) float64."""
+        """Between which values new cells of the columns of a mixed table are, (D, 2) float64."""
         ends = [self._ends(column) for column in range(len(self.kinds))]
         return torch.tensor(ends, dtype=torch.float64)
 
@@ -550,8 +606,20 @@ class Schema:
         if kind in ("binary", "category", "ordinal"):
             return self.low[column], self.high[column]
         if kind == "bounded":
-            return self.bounds[column]
+            return self._inside(column, *self.bounds[column])
+        if kind == "positive":
+            return self._inside(column, 0.0, math.inf)
         return (-math.inf if kind == "real" else 0.0), math.inf
+
+    def _inside(self, column: int, low: float, high: float) -> tuple[float, float]:
+        """The ends of a law, or the number next to one at which no row stands, as new rows are written."""
+        single = not self.is_far[column]
+        above, below = self.nearest[column]
+        if above:
+            low = _next(low, math.inf, single=single)
+        if below:
+            high = _next(high, -math.inf, single=single)
+        return low, high
 
     def _exact(self, raw: Tensor) -> Tensor:
         """Spikes that rounding moved, where they were, as new rows."""
@@ -885,6 +953,8 @@ class Schema:
         return f"column {quoted(self.columns[column])} of {self.source}"
 
 
+_TINY = 2.0**-126  # the least number of float32 with all its digits
+_HALF_STEP = 2.0**-24  # of float32 numbers from 1, as a share of them: as far as rounding moves one
 SAME = 1e-12
 """Values that differ by no more than this, as a share of them, are one value that was written in two ways."""
 _ROUNDING = 1e-7  # of a raw value, as a share of it: half of what two float32 numbers differ by
@@ -899,6 +969,14 @@ def _scaled_spike(
     of_raw = min(_ROUNDING * abs(value) / scale, _MOST_ROUNDING)
     width = 5 * _ROUNDING * abs(scaled) + of_raw + 1e-12
     return scaled, width, share
+
+
+def _next(value: float, towards: float, *, single: bool) -> float:
+    """The float32, or float64, next to a value, and of 0 the first with all its digits."""
+    kind = np.float32 if single else np.float64
+    if value == 0:
+        return math.copysign(float(np.finfo(kind).tiny), towards)
+    return float(np.nextafter(kind(value), kind(towards)))
 
 
 def as_array(values: Tensor | np.ndarray) -> np.ndarray:

@@ -64,6 +64,9 @@ def lower_score(vae: VAE) -> Score:
     in_type = "float64" if any(vae.schema.is_far) else "float32"
     seeing = Lowering(vae.event_shape, type=in_type)
     lower_preparation(seeing, vae.schema)
+    nearest = torch.tensor(vae.schema.nearest, dtype=torch.float64).reshape(-1, 2)
+    for end, widths in enumerate(nearest.T):
+        _off_end(seeing, end, widths)
     size = math.prod(vae.event_shape)
     seeing.reshape((size,))
     seen = Program(vae.event_shape, 0, (size,), seeing.steps, seeing.weights, in_type)
@@ -133,6 +136,32 @@ def lower_prior(vae: VAE) -> Program:
 
     drawing.sum([lambda branch: branch.take(range(dim)), scaled])
     return Program((dim + 1,), 0, (dim,), drawing.steps, drawing.weights)
+
+
+def _off_end(seeing: Lowering, end: int, nearest: Tensor) -> None:
+    """Values that rounding may have put on the end 0 or 1 of their law, moved inside as `Schema.nearest` says."""
+    is_rounded = nearest > torch.finfo(torch.float32).tiny
+    columns = is_rounded.nonzero().flatten().tolist()
+    others = (~is_rounded).nonzero().flatten().tolist()
+    if not columns:
+        return
+    width = nearest[columns]
+    inside = end + (1 - 2 * end) * width
+    is_there = at_atoms(list(range(len(columns))), torch.full_like(width, float(end)), width)
+
+    def distance(branch: Lowering) -> None:
+        branch.multiply(-1.0)
+        branch.add(inside)
+        branch.clip(-1.0, 1.0)  # 0 times what is infinite would be NaN
+
+    def move(branch: Lowering) -> None:
+        branch.concatenate([lambda own: own.follow(is_there), distance])
+        branch.product()
+
+    def moved(branch: Lowering) -> None:
+        branch.sum([lambda own: None, move])
+
+    seeing.on_columns([(columns, moved), (others, lambda branch: None)])
 
 
 def _law(vae: VAE) -> StandardNormal | Mixture:

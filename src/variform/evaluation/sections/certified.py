@@ -61,10 +61,10 @@ def _answer(found: Numbers) -> str:
     }
     most = max(blamed, key=lambda part: blamed[part])
     return (
-        f"The bounds are {found['bracket']['mean']:.2f} nats apart; the NLL by importance samples is {off:+.2f} nats "
-        f"from the annealed one, and the ELBO {sum(blamed.values()):.2f}, most of it by {most}; of "
-        f"{blamed['the family of the posterior']:.2f} that its family leaves, a full covariance would leave "
-        f"{found['approximation_gap_full']['mean']:.2f} and a flow {found['approximation_gap_flow']['mean']:.2f}"
+        f"The bounds are {found['bracket']['mean']:z.2f} nats apart; the NLL by importance samples is {off:+z.2f} nats "
+        f"from the annealed one, and the ELBO {sum(blamed.values()):z.2f}, most of it by {most}; of "
+        f"{blamed['the family of the posterior']:z.2f} that its family leaves, a full covariance would leave "
+        f"{found['approximation_gap_full']['mean']:z.2f} and a flow {found['approximation_gap_flow']['mean']:z.2f}"
     )
 
 

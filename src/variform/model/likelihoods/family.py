@@ -251,9 +251,14 @@ def at_atoms(places: list[int], atoms: Tensor, width: Tensor) -> list[Step]:
 
 def where_above(value: list[Step]) -> list[Step]:
     """0 where a value is above 0, and minus infinity, the logarithm of no density, elsewhere."""
-    large: Step = {"op": "multiply", "value": 1e38}
-    logarithm: Step = {"op": "map", "function": "log"}
-    return [*value, large, {"op": "map", "function": "step"}, logarithm]
+    return [
+        *value,
+        {"op": "clip", "low": 0.0, "high": math.inf},
+        {"op": "map", "function": "is-zero"},
+        {"op": "multiply", "value": -1.0},
+        {"op": "add", "value": 1.0},
+        {"op": "map", "function": "log"},
+    ]
 
 
 def promoted(params: Tensor) -> Tensor:
