@@ -11,11 +11,14 @@ from sklearn.neighbors import NearestNeighbors
 
 from variform import ModelConfig, TrainConfig, build_objective, build_vae, fit, read
 from variform.config.data import DataConfig
+from variform.config.in_depth import InDepth
 from variform.data.reading import dataset_from
 from variform.evaluation import privacy
 from variform.evaluation.broken_rules import broken_rules
 from variform.evaluation.likeness import distance, pairs, usefulness
+from variform.evaluation.log_likelihood import score
 from variform.evaluation.samples import tell_apart
+from variform.evaluation.sections import Scene
 from variform.evaluation.sections.synthetic import SYNTHETIC
 from variform.evaluation.synthetic import judge, synthetic
 
@@ -262,3 +265,19 @@ def test_too_few_rows_and_unknown_targets_are_refused():
         judge(schema, rows, rows, rows[:5])
     with pytest.raises(ValueError, match="`target` must be one of 'column 1', 'column 2'"):
         judge(schema, rows, rows, rows, target="mass")
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"synthetic_target": "mass"}, "`synthetic_target` must be one of"),
+        ({"synthetic_rules": ("mass <",)}, "`synthetic_rules` must compare columns"),
+    ],
+)
+def test_the_section_speaks_of_its_own_options(asked, said):
+    splits = read(torch.from_numpy(rows_of(300, 2)))
+    vae = build_vae(ModelConfig(latent_dim=1, likelihood="gaussian-shared"), splits.schema)
+    asked = InDepth(synthetic=True, **asked)
+    scene = Scene(vae, splits.test, splits, score(vae, splits.test, samples=2), 2, asked)
+    with pytest.raises(ValueError, match=said):
+        SYNTHETIC.measure(scene)

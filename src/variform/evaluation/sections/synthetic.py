@@ -58,14 +58,18 @@ def _measure(scene: Scene) -> Numbers:
             "`synthetic` holds training rows against others; got `split='train'`. Choose test or valid."
         )
     asked = scene.asked
-    return synthetic(
-        scene.vae,
-        scene.splits.train,
-        scene.rows,
-        rules=asked.synthetic_rules,
-        target=asked.synthetic_target,
-        seed=scene.seed,
-    )
+    try:
+        return synthetic(
+            scene.vae,
+            scene.splits.train,
+            scene.rows,
+            rules=asked.synthetic_rules,
+            target=asked.synthetic_target,
+            seed=scene.seed,
+        )
+    except ValueError as error:
+        text = str(error).replace("`target`", "`synthetic_target`")
+        raise ValueError(text.replace("`rule`", "`synthetic_rules`")) from error
 
 
 def _answer(found: Numbers) -> str:
