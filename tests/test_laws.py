@@ -22,6 +22,7 @@ from variform.evaluation import exploration
 from variform.evaluation.baselines import trivial
 from variform.export.rows import cell_text, write_filled, write_table
 from variform.model.likelihoods import SpikedLikelihood
+from variform.model.likelihoods.bounded import LogNormalLikelihood
 
 
 @pytest.fixture(autouse=True)
@@ -410,6 +411,18 @@ def test_ends_stay_ends_and_what_a_spike_is_as_wide_as_is_the_spike():
     truth = stats.lognorm(0.7, scale=np.exp(0.3)).logpdf([2.0**-126, 1.0])
     np.testing.assert_allclose(found[:2], truth, rtol=1e-5)
     assert found[2] == -np.inf and units == pytest.approx(-np.log(least))
+
+
+def test_a_positive_column_of_many_magnitudes_starts_where_it_can_be_learned():
+    """By the closed form (log x - mu) / sigma^2: numbers up to e^58 have a mean that says nothing of most of them."""
+    logs = np.random.default_rng(0).normal(29, 7, 400)
+    values = torch.from_numpy(np.exp(logs))
+    likelihood = LogNormalLikelihood((1,))
+    start = likelihood.start_at(values.mean()[None], values.var()[None]).requires_grad_()
+    law = likelihood(start)
+    law.log_prob(values[:, None]).sum().backward()
+    expected = ((logs - start.item()) / law.normal.variance.item()).sum()
+    assert start.grad.item() == pytest.approx(expected, rel=1e-6)
 
 
 @pytest.mark.parametrize(("low", "high"), [(0, 1), (0, 100), (0.1, 0.3), (10, 30), (-1, 0)])

@@ -62,7 +62,8 @@ class LogNormalLikelihood(Likelihood):
         log_square = torch.log1p(variance / mean.square()).clamp_min(4 * self.min_std**2)
         with torch.no_grad():
             self.raw_log_var.copy_((log_square - self.min_std**2).log())
-        return mean.log() - log_square / 2
+        loc = mean.log() - log_square / 2
+        return loc.clamp(1 - MOST, MOST - 1)  # at the ends of the clamp nothing would be learned
 
     def independent(self, rows: Marginals) -> Law:
         """With mean and variance of the logarithms."""
