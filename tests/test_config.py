@@ -529,6 +529,9 @@ CHANGED = {  # another value than the default of every option of an objective, a
     "noise": {"noise": "masking", "noise_level": 0.25},
     "noise_level": {"noise": "masking", "noise_level": 0.5},
     "ema": {"ema": 0.9},
+    "private_epsilon": {"private_epsilon": 2.0},
+    "private_delta": {"private_epsilon": 2.0, "private_delta": 1e-6},
+    "private_clip": {"private_epsilon": 2.0, "private_clip": 0.5},
 }
 
 
@@ -543,6 +546,8 @@ def configurations():
             if option == "samples" and objective == "wae":
                 changes["deterministic"] = False
             yield TrainConfig(objective=objective, **changes)
+    for option in ("private_epsilon", "private_delta", "private_clip"):
+        yield TrainConfig(**CHANGED[option])
     yield TrainConfig(beta=0.3)
     yield TrainConfig(beta_schedule="cyclic", warmup=7)
 

@@ -69,6 +69,13 @@ class RunConfig:
             "Name that with `start`, or leave `freeze` out.",
         )
 
+        require(
+            self.train.private_epsilon is None or self.start is None,
+            "`start` must be left out with `private_epsilon`: what another model learned from the rows is not bounded",
+            self.start,
+            "Leave one of the two out.",
+        )
+
     @property
     def parts(self) -> "tuple[DataConfig, ModelConfig, TrainConfig, EvaluationConfig]":
         """The four configurations, whose fields are the options of the command line."""

@@ -163,7 +163,8 @@ bring more rows.
 
 
 def _usual_patience(config: TrainConfig, rows: int) -> int:
-    if config.epochs or config.steps or config.capacity_steps:
+    has_length = config.epochs or config.steps or config.capacity_steps
+    if has_length or config.private_epsilon is not None:  # whose noise is that of all steps
         return 0
     passes = _usual_epochs(config, rows)
     return math.ceil(passes / _PATIENT_FOR) if passes > _LEAST_EPOCHS else 0

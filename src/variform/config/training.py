@@ -72,6 +72,11 @@ class TrainConfig:
         noise_level: Share of the entries that are replaced, or the standard deviation of gaussian noise in the units
             that the model sees.
         clip_norm: Upper bound on the norm of the gradient; 0 for none.
+        private_epsilon: Train with differential privacy: how much, at most, a training row may change what the gradient
+            steps give, in nats; smaller is more private and less exact. What else is read from the rows, such as
+            scaling and categories, is not covered. By default the training is not private.
+        private_delta: Probability that is left out of that bound; below one over the training rows.
+        private_clip: Norm that the gradient of a row has at most in a private training.
         freeze: Leave the weights of the `encoder` as they are, so that codes stay where they were, and train the rest:
             for a training that starts from another model; `none` trains all.
         ema: Decay, a step, of an exponential moving average of the weights, which is then what is validated and kept:
@@ -127,6 +132,9 @@ class TrainConfig:
     noise: Literal["none", "salt-and-pepper", "gaussian", "masking"] = "none"
     noise_level: NotNegative = 0.0
     clip_norm: NotNegative = 0.0
+    private_epsilon: Positive | None = None
+    private_delta: Annotated[float, Range("(0, 1)", 1e-5)] = 1e-5
+    private_clip: Positive = 1.0
     freeze: Literal["none", "encoder"] = "none"
     ema: Annotated[float, Range("[0, 1)", 0.999)] = 0.0
     patience: Natural | None = None
@@ -195,7 +203,19 @@ class TrainConfig:
             ),
             ("free_bits", self.kl != "monte-carlo", "the KL of each latent in closed form"),
             ("samples", self.objective != "wae" or not self.deterministic, "`deterministic=False`"),
+            *(
+                (name, self.private_epsilon is not None, "`private_epsilon`")
+                for name in ("private_delta", "private_clip")
+            ),
+            *(
+                (name, self.private_epsilon is None, "a training without `private_epsilon`")
+                for name in _NOT_PRIVATE
+            ),
         ]
+        if not self.patience:
+            changed.pop("patience", None)
+        if self.compile == "off":
+            changed.pop("compile", None)
         for name, holds, what in needs:
             if name in changed:
                 require(
@@ -219,6 +239,11 @@ class TrainConfig:
         )
 
 
+_NOT_PRIVATE = (
+    *("objective", "free_bits", "capacity", "noise", "freeze"),
+    *("accumulate", "precision", "recompute", "sharded", "shuffle_block", "compile", "patience"),
+)
+"""Options that a private training cannot have: no gradient of each row alone, or a choice by other rows."""
 _BETA = ("beta", "beta_schedule", "warmup", "cycles")
 OBJECTIVE_OPTIONS: dict[str, tuple[str, ...]] = {
     "elbo": ("samples", "kl", *_BETA, "free_bits", "capacity", "capacity_steps", "gamma"),

@@ -269,6 +269,12 @@ def chosen_before(folder: Path) -> str:
     return read_data(path).get("chosen", "") if path.is_file() else ""
 
 
+def privacy_of(folder: Path) -> dict[str, Any]:
+    """What a private training promised, as `Budget.facts`; empty where it was not private."""
+    path = folder / "data.json"
+    return read_data(path).get("differential_privacy", {}) if path.is_file() else {}
+
+
 def _response_digests(splits: Splits) -> dict[str, str]:
     """A hash of each response, SHA-256 in hexadecimal, by name."""
     digests = {}

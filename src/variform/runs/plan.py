@@ -25,6 +25,7 @@ from variform.system.heartbeats import allow
 from variform.system.import_path import Code, absolute
 from variform.training.device import require_possible
 from variform.training.fit import require_labels, require_weights_fit
+from variform.training.private import Budget, budget_of, require_private
 from variform.training.profiling import Profile, profile
 from variform.training.step import require_fits
 
@@ -73,12 +74,14 @@ class Plan:
         splits: The data.
         vae: The model, untrained.
         chosen: What was chosen of all that was left open, in one line with the reasons; "" where all was given.
+        budget: What a private training promises.
     """
 
     config: RunConfig
     splits: Splits
     vae: VAE
     chosen: str
+    budget: Budget | None = None
 
 
 def choices(config: RunConfig) -> tuple[RunConfig, Splits, tuple[str, ...]]:
@@ -134,7 +137,7 @@ def prepare(
     line = ", ".join(filter(None, (*reasons, chosen(config, rows))))
     config = settled(config, rows)
     train = config.train
-    is_fresh = not resume and start is None
+    is_fresh = not resume and start is None and train.private_epsilon is None
     moments = splits.train.moments(seed=train.seed) if is_fresh else None
     codes = codes if start is None else start.vae.codes
     own: dict[str, Any] = {part: codes.get(part) for part in OWN_PARTS}
@@ -143,10 +146,12 @@ def prepare(
         start.hand_on(vae)
     objective = build_objective(vae, train, rows=rows)
     require_fits(objective, train)
+    require_private(objective, train, splits.train)
+    budget = budget_of(train, rows)
     for data in (splits.train, splits.valid):
         require_labels(objective, data)
         require_weights_fit(objective, data)
-    return Plan(config, splits, vae, line)
+    return Plan(config, splits, vae, line, budget)
 
 
 def _read(

@@ -92,6 +92,18 @@ class _Finding(TypedDict):
     evidence: dict[str, object]
 
 
+class _Promise(TypedDict):
+    """What a private training promised, as `Budget.facts`."""
+
+    epsilon: _Number
+    delta: _Number
+    clip: _Number
+    noise: _Number
+    rate: _Number
+    steps: _Positive
+    note: _Text
+
+
 class Data(TypedDict):
     """data.json."""
 
@@ -108,6 +120,7 @@ class Data(TypedDict):
     responses: NotRequired[dict[str, _Text]]
     notes: NotRequired[list[_Text]]
     chosen: NotRequired[_Text]
+    differential_privacy: NotRequired[_Promise]
 
 
 class Epoch(TypedDict):

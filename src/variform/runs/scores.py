@@ -21,7 +21,7 @@ from variform.evaluation.summary import summary
 from variform.evaluation.tables import PCAS
 from variform.export.sampler_file import identity
 from variform.model.vae import VAE
-from variform.runs.folder import Run, chosen_before, describe
+from variform.runs.folder import Run, chosen_before, describe, privacy_of
 from variform.runs.records import history
 from variform.system.sealing import read_sealed, write_sealed
 from variform.version import __version__
@@ -65,6 +65,9 @@ def assess(
     numbers |= measured(
         Scene(run.vae, rows, splits, scores, samples, in_depth, seed=seed, progress=progress)
     )
+    if private := privacy_of(run.folder):
+        numbers["differential_privacy"] = private
+        numbers["notes"].append(private["note"])
     if few := _few_rows(splits, split):
         numbers["notes"].append(few)
     if run.config.train.is_point:

@@ -56,6 +56,7 @@ from variform.training.checkpoints import taking
 from variform.training.device import find_device, machine, threads_of
 from variform.training.fit import NonFiniteError, fit
 from variform.training.history import History, resume_command
+from variform.training.private import budget_of
 from variform.training.progress import progress_style
 from variform.version import __version__
 
@@ -149,7 +150,8 @@ def _begun(
     plan = prepare(config) if own is None else prepare(config, own.rows, labels=own.labels)
     config, splits, vae = plan.config, plan.splits, plan.vae
     if tell is not None and processes.rank() == 0:
-        for sentence in filter(None, (*splits.notes, plan.chosen)):
+        private = () if plan.budget is None else (str(plan.budget), plan.budget.note)
+        for sentence in filter(None, (*splits.notes, plan.chosen, *private)):
             tell(sentence)
     if processes.rank() == 0:
         sweep(folder / name for name in (*RESULTS, *OUTPUTS))
@@ -301,7 +303,9 @@ def _fit(
     """Train the model of a run, by all processes that there are; live.html is one of its pictures."""
     objective = build_objective(vae, config.train, rows=len(splits.train))
     if processes.rank() == 0:
-        write_json(folder / "data.json", describe(splits) | {"chosen": was_chosen})
+        budget = budget_of(config.train, len(splits.train))
+        private = {} if budget is None else {"differential_privacy": budget.facts()}
+        write_json(folder / "data.json", describe(splits) | {"chosen": was_chosen} | private)
         if not pictures:
             (folder / LIVE).unlink(missing_ok=True)
         threads = threads_of(objective, config.train)

@@ -33,6 +33,7 @@ from variform.training.checkpoints import State
 from variform.training.device import computes_behind
 from variform.training.history import History, resume_command
 from variform.training.identity import identity_of
+from variform.training.private import budget_of, require_private
 from variform.training.progress import Display, progress_style
 from variform.training.saving import ASK_EVERY, Saving
 from variform.training.schedule import learning_rate
@@ -57,10 +58,19 @@ class NonFiniteError(ArithmeticError):
 class Interrupted(Stopped):
     """Ctrl-C or another signal of `signals.SIGNALS`; the checkpoint was written at this step."""
 
-    def __init__(self, step: int, total: int, folder: Path | None, number: int = SIGINT) -> None:
-        super().__init__(
-            f"stopped at step {step:,} of {total:,}; go on with: {resume_command(folder)}", number
-        )
+    def __init__(
+        self,
+        step: int,
+        total: int,
+        folder: Path | None,
+        number: int = SIGINT,
+        *,
+        is_private: bool = False,
+    ) -> None:
+        then = f"go on with: {resume_command(folder)}"
+        if is_private:
+            then = "a private training cannot go on: train anew"
+        super().__init__(f"stopped at step {step:,} of {total:,}; {then}", number)
 
 
 @checked
@@ -83,6 +93,10 @@ def fit(
     afterwards the model has the weights of the best epoch and knows the schema of its data. Every mean is a sum over
     examples divided by their number. Same configuration, data, machine and thread count: the same bits, whether or not
     the run was interrupted.
+
+    A private training (`private_epsilon`) keeps the weights of its last step, is never the same twice, whatever the
+    seed, and goes neither back nor on from a checkpoint. It bounds what the steps take from the rows: a model whose
+    weights start at them, as `build_vae` with `moments`, or were trained on them, knows more.
 
     A training that diverges (see `divergence.risen`, or a loss that is NaN or infinite) goes back to its best weights
     and on from there, with the optimiser's state anew, 0.3 times the learning rate, and gradients clipped to a norm of
@@ -199,6 +213,7 @@ class Training:
         for data in (train, valid):
             require_labels(objective, data)
             require_weights_fit(objective, data)
+        require_private(objective, self.config, train)
         if objective.vae.schema is None:
             objective.vae.schema = train.schema
         self.objective = objective
@@ -210,7 +225,9 @@ class Training:
         self.total_steps = total_steps(config, len(train))
         identity = identity_of(self.config, objective, len(train), identity)
         self.saving = Saving(folder, identity, self.config.checkpoint_every, self.steps_per_epoch)
-        self.train_step = Step(objective, self.config, self.total_steps)
+        budget = budget_of(self.config, len(train))
+        self.train_step = Step(objective, self.config, self.total_steps, budget)
+        self.private = self.train_step.private
         style = progress_style(progress) if processes.rank() == 0 else "none"
         self.display = Display(style, self.total_steps, len(train))
         self.asked = Asked()
@@ -227,6 +244,7 @@ class Training:
         """Inside, draws follow the seed, steps have their arithmetic, signals are noted, and progress is shown."""
         with alone_in(self.saving.folder), seeded(self.config.seed):
             self.saved = self.last_checkpoint() if resume else None
+            self.require_may_go_on()
             self.settle_arithmetic()
             with (
                 self.train_step.arithmetic(),
@@ -239,6 +257,15 @@ class Training:
         """The state to go on from; None where there is no folder."""
         folder = self.saving.folder
         return None if folder is None else self.saving.load(folder, self.train_step.trained)
+
+    def require_may_go_on(self) -> None:
+        """Refuse to go on with a private training: its noise is kept nowhere, and was for its own number of steps."""
+        if self.private is None or self.saved is None or self.saved.step >= self.total_steps:
+            return
+        raise ValueError(
+            f"a private training must be done at a stretch, for its noise is kept nowhere; this one is at step "
+            f"{self.saved.step:,} of {self.total_steps:,}. Train anew, with `overwrite` into this folder."
+        )
 
     def settle_arithmetic(self) -> None:
         """Give the steps the threads and the way of each product that they had before, or those that are fastest."""
@@ -272,6 +299,8 @@ class Training:
 
     def untrained_means(self) -> dict[str, float]:
         """The yardstick of `divergence.risen`: means of the untrained model over the rows that are trained on first."""
+        if self.private is not None:  # it never goes back by what rows say
+            return {}
         self.train_step.evaluated.at_step(self.total_steps)
         index = self.order_of(0)[:_YARDSTICK_ROWS]
         means = mean_terms(validation_sums(self.train_step, self.train, index))
@@ -297,6 +326,8 @@ class Training:
         epoch = Epoch(number + 1)
         order = self.order_of(number)
         batches = order.split(self.config.batch)[first : first + self.total_steps - self.step]
+        if self.private is not None:
+            batches = tuple(self.private.batch(len(self.train)) for _ in batches)
         self.train_step.clip_norm = divergence.clip_norm(
             self.config.clip_norm, len(self.state.rollbacks)
         )
@@ -405,7 +436,7 @@ class Training:
             self.state = state
             self.saving.save(state)
         then = "mend it, then train anew"
-        if self.saving.folder is not None:
+        if self.saving.folder is not None and self.private is None:
             then = f"the training is saved; mend it, then go on with {resume_command(self.saving.folder)}"
         raise CallbackError(
             f"a callback must not fail; after step {self.step:,} {self.calls.failed}: {then}."
@@ -461,7 +492,11 @@ class Training:
     def interrupted(self) -> Interrupted:
         """The end by a signal, to this process or to another."""
         return Interrupted(
-            self.step, self.total_steps, self.saving.folder, self.asked.number or SIGTERM
+            self.step,
+            self.total_steps,
+            self.saving.folder,
+            self.asked.number or SIGTERM,
+            is_private=self.private is not None,
         )
 
     def validate(self, epoch: Epoch) -> None:
@@ -507,6 +542,8 @@ class Training:
         """Note the epoch in the history, and keep its weights where no epoch before had better ones."""
         valid_loss = epoch.means["valid_loss"]
         is_best = valid_loss < self.state.best_loss and not epoch.diverged
+        if self.private is not None:  # to choose an epoch by other rows would tell of them
+            is_best = True
         row = self.row_of(epoch, is_best)
         self.sums.zero_()
         self.state = replace(self.state, step=self.step, rows=[*self.state.rows, row])
@@ -539,6 +576,10 @@ class Training:
         Raises:
             NonFiniteError: where no epoch was good, after the last try.
         """
+        if self.private is not None:
+            raise NonFiniteError(
+                f"{why}, and a private training cannot go back and on. Train anew with a smaller `learning_rate`."
+            )
         self.train_step.roll_back(self.state.best, self.step)
         weights = "the first weights"
         if self.state.best_epoch:

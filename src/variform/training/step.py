@@ -25,6 +25,7 @@ from variform.system.products import Products, computing, fastest, is_worth_timi
 from variform.system.work import using
 from variform.training.checkpoints import Trained
 from variform.training.device import compiles, require_possible, threads_of
+from variform.training.private import Budget, Private, require_private
 
 _WORTH_ASKING = 500  # steps; timing the ways of a layer takes some ten of its products
 TERMS = ("loss", "log_likelihood", "kl")
@@ -40,6 +41,7 @@ class Step:
         objective: What is trained; it moves to the device.
         config: The optimiser's side of the configuration.
         steps: Steps of the whole training.
+        budget: What a private training promises, as `budget_of` gives it.
 
     Raises:
         ValueError: when the step cannot be compiled although it must, or an option needs what is not there.
@@ -55,7 +57,13 @@ class Step:
         True
     """
 
-    def __init__(self, objective: Objective, config: TrainConfig, steps: int) -> None:
+    def __init__(
+        self,
+        objective: Objective,
+        config: TrainConfig,
+        steps: int,
+        budget: Budget | None = None,
+    ) -> None:
         keep_freed()
         self.config = config
         self.device = require_possible(config, processes.count())
@@ -97,7 +105,15 @@ class Step:
             average=self.average,
         )
         self.many = processes.count() > 1
-        self.is_compiled = compiles(objective, config, steps)
+        self.private = None
+        if config.private_epsilon is not None:
+            if budget is None:
+                raise ValueError(
+                    "a private step must be one of a whole training, which its noise is for; here is none. "
+                    "Leave `private_epsilon` out."
+                )
+            self.private = Private(self.objective, self.parameters, budget)
+        self.is_compiled = self.private is None and compiles(objective, config, steps)
         self._compiled = None
         if self.is_compiled:
             self._compiled = compiled(self._gradients, self.device, only=True)
@@ -187,6 +203,10 @@ class Step:
         self, x: Tensor, total: int, weight: float, context: Tensor | None, shares: Tensor | None
     ) -> tuple[Sequence[Tensor | None], Tensor]:
         """What `_gradients` gives, in parts or by compiled code for whole batches where that is so."""
+        if self.private is not None:
+            gradients, terms = self.private.gradients(x, context, self.config.batch)
+            terms = terms.cpu() if x.device.type == "mps" else terms  # which has no float64
+            return gradients, torch.cat([terms.sum(1), terms.new_full((1,), len(x))]).double()
         if self.many:
             for parameter in self.parameters:
                 parameter.grad = None
@@ -345,7 +365,12 @@ def products_of(step: Step, steps: int) -> Products:
     """
     config, vae = step.config, step.objective.vae
     is_plain = config.precision == "float32" and not config.sharded and step.device.type == "cpu"
-    if config.products == "torch" or not is_plain or steps < _WORTH_ASKING:
+    if (
+        step.private is not None
+        or config.products == "torch"
+        or not is_plain
+        or steps < _WORTH_ASKING
+    ):
         return {}
     rows = config.batch // processes.count()
     if not is_worth_timing(vae, rows * config.samples):
@@ -372,6 +397,7 @@ def require_fits(objective: Objective, config: TrainConfig) -> None:
         ValueError: says what cannot be done.
     """
     name, vae = type(objective).__name__, objective.vae
+    require_private(objective, config)
     if config.compile == "on" and not objective.compilable:
         raise ValueError(
             f"`compile='on'` needs a step that can be compiled; that of {name} cannot. Use `compile='off'`."

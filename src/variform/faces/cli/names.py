@@ -46,6 +46,8 @@ _OPTIONS: dict[str, str] = {
     "seed": "random-state random-seed rng rng-seed",
     "patience": "early-stopping early-stop early-stopping-patience",
     "clip_norm": "clip grad-clip gradient-clip gradient-clip-val max-grad-norm",
+    "private_epsilon": "epsilon dp dp-epsilon target-epsilon differential-privacy",
+    "private_delta": "dp-delta target-delta",
     "ema": "ema-decay swa",
     "device": "gpu gpus cuda cpu accelerator use-gpu no-cuda",
     "precision": "amp fp16 bf16 half mixed-precision dtype",
