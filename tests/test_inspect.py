@@ -421,7 +421,7 @@ def tables(random, rows=120):
         frames[name] = pd.DataFrame(values, columns=titles)
     words = pd.DataFrame(numbers[:, :4], columns=list("abcd"))
     words["material"] = random.choice(["oak", "steel", "brass"], rows)
-    spiked = pd.DataFrame(numbers[:, :4], columns=list("abcd"))
+    spiked = pd.DataFrame(numbers[:, :4].copy(), columns=list("abcd"))  # older pandas shares it
     spiked.loc[: rows // 3, "a"] = 68.5
     return frames | {"categories": words, "spiked": spiked}
 

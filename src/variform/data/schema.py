@@ -447,7 +447,9 @@ class Schema:
         has_low, has_high = (
             any(abs(value - end) <= width for value, width, _ in spikes) for end in (0.0, 1.0)
         )
-        return 0.0 if has_low else above, 0.0 if has_high else below
+        above = 0.0 if has_low else above
+        below = 0.0 if has_high else below
+        return above, below
 
     def _off_ends(self, x: Tensor) -> Tensor:
         """Values that rounding puts, or may have put, on an end of their law, as far inside as it may have moved them.

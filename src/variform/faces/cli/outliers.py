@@ -114,7 +114,7 @@ def outliers(
     if json:
         print_json({"by": by, "rows": len(rows), "reference": len(valid), "most_unusual": lines})
         return
-    heads = ["row", *(["id"] if "id" in known else ["file"] if "file" in known else [])]
+    heads = ["row", *[name for name in ("id", "file") if name in known][:1]]
     header = [
         *heads,
         f"{by}, nats",

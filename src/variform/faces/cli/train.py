@@ -204,28 +204,12 @@ def latent_dim(
         overwrite: Start anew in a folder that holds another study.
         json: Print the numbers as JSON.
     """
-    source = source or (config_file(config).source if config else None)
-    if source is None:
-        raise ValueError(
-            "a study needs data; got none. Name a file, a folder, `digits` or `brackets`."
-        )
-    _require_source(source)
+    whole = _studied(source, config, data, model, train, evaluation)
     from variform.runs import studies
 
-    folder = out or default_folder(source).with_name(default_folder(source).name + "-latent-dim")
+    folder = out or _study_folder(whole.source, "latent-dim")
     study = studies.latent_dimension(
-        RunConfig(
-            source=source,
-            data=data,
-            model=model,
-            train=train,
-            evaluation=evaluation or EvaluationConfig(),
-        ),
-        dims,
-        folder,
-        seeds=seeds,
-        overwrite=overwrite,
-        progress=True,
+        whole, dims, folder, seeds=seeds, overwrite=overwrite, progress=True
     )
     with kept_in(folder):
         if json:
@@ -267,20 +251,10 @@ def objectives(
         overwrite: Start anew in a folder that holds another study.
         json: Print the numbers as JSON.
     """
-    source = source or (config_file(config).source if config else None)
-    if source is None:
-        raise ValueError("a study needs data; got none. Name `sprites:20000`, a file or a folder.")
-    _require_source(source)
+    whole = _studied(source, config, data, model, train, evaluation)
     from variform.runs.objective_study import compare_objectives
 
-    folder = out or default_folder(source).with_name(default_folder(source).name + "-objectives")
-    whole = RunConfig(
-        source=source,
-        data=data,
-        model=model,
-        train=train,
-        evaluation=evaluation or EvaluationConfig(),
-    )
+    folder = out or _study_folder(whole.source, "objectives")
     study = compare_objectives(whole, folder, seeds=seeds, overwrite=overwrite, progress=True)
     with kept_in(folder):
         if json:
@@ -290,6 +264,36 @@ def objectives(
         print_table(*study.table())
         say(f"Note: {study.note()}")
         say(f"Report: {folder / 'report.html'}")
+
+
+def _studied(
+    source: str | None,
+    config: Path | None,
+    data: DataConfig,
+    model: ModelConfig,
+    train: TrainConfig,
+    evaluation: EvaluationConfig | None,
+) -> RunConfig:
+    """What the fits of a study have in common."""
+    source = source or (config_file(config).source if config else None)
+    if source is None:
+        raise ValueError(
+            "a study needs data; got none. Name a file, a folder, `digits`, `brackets` or `sprites:20000`."
+        )
+    _require_source(source)
+    return RunConfig(
+        source=source,
+        data=data,
+        model=model,
+        train=train,
+        evaluation=evaluation or EvaluationConfig(),
+    )
+
+
+def _study_folder(source: str, name: str) -> Path:
+    """The folder of a study of a source, where none is given."""
+    run = default_folder(source)
+    return run.with_name(f"{run.name}-{name}")
 
 
 def profile(
