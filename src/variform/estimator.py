@@ -383,7 +383,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
                 f"warm_start needs rows of {schema.shape[0]} columns, as those of the fit before; got {came.shape[0]}. "
                 "Give such rows, or set warm_start=False."
             )
-        wanted = self._config(schema, config.latents)
+        wanted = self._config(schema, config.latent_width)
         if self.prior == "auto":
             wanted = replace(wanted, prior=config.prior, components=config.components)
         if self.latent_dim != "auto":

@@ -84,11 +84,11 @@ class ModelConfig:
     centre: bool = True
 
     @property
-    def latents(self) -> int:
-        """Number of latent dimensions: as given, or the usual one where no rows say more.
+    def latent_width(self) -> int:
+        """Numbers in z: the latent dimensions as given, or the usual one where no rows say more.
 
         Example:
-            >>> ModelConfig().latents, ModelConfig(latent_dim=2).latents
+            >>> ModelConfig().latent_width, ModelConfig(latent_dim=2).latent_width
             (10, 2)
         """
         return self.latent_dim or LATENTS

@@ -18,6 +18,7 @@ from variform.data.dataset import Dataset
 from variform.data.schema import Schema
 from variform.distributions.gaussian import StandardNormal
 from variform.distributions.law import Law
+from variform.model.spaces import space_of
 from variform.model.vae import VAE, evaluating
 from variform.system.draws import seeded
 
@@ -421,7 +422,7 @@ def traversals(
 def interpolation(
     vae: VAE, data: Dataset, *, pairs: int = 6, steps: int = 11, seed: int = 0
 ) -> Array:
-    """Straight lines between the posterior means of pairs of rows, decoded; (pairs, steps, *event).
+    """Shortest ways between the posterior means of pairs of rows, decoded; (pairs, steps, *event).
 
     Args:
         vae: The model.
@@ -433,13 +434,13 @@ def interpolation(
     shuffled = torch.randperm(len(data), generator=torch.Generator().manual_seed(seed))
     pairs = min(pairs, len(data) // 2)
     ends = data.take(shuffled[: 2 * pairs])
-    means, _ = encode(vae, ends)
-    first, second = means[0::2, None], means[1::2, None]
-    share = np.linspace(0, 1, steps)[:, None]
+    means = torch.from_numpy(encode(vae, ends)[0])
+    share = torch.linspace(0, 1, steps, dtype=torch.float64).to(means)[:, None]
+    points = space_of(vae).between(means[0::2, None], means[1::2, None], share)
     context = ends.contexts
     if context is not None:
-        context = context[0::2, None].lerp(context[1::2, None], torch.from_numpy(share).to(context))
-    return decode(vae, first * (1 - share) + second * share, context=context)
+        context = context[0::2, None].lerp(context[1::2, None], share.to(context))
+    return decode(vae, points.numpy(), context=context)
 
 
 def under_each(vae: VAE, data: Dataset, *, steps: int = 7) -> tuple[Array, list[str]]:

@@ -120,7 +120,7 @@ def _build(
     weights, values, dim = (
         sum(value.numel() for value in tensors.values()),
         math.prod(schema.shape),
-        config.latents,
+        config.latent_width,
     )
     has_flow, filters = _has_flow(config), config.filters * (config.network != "mlp")
     held = max(

@@ -120,7 +120,7 @@ def completed(config: ModelConfig, schema: Schema) -> ModelConfig:
     likelihood = config.likelihood
     if likelihood == "auto":
         likelihood = usual_likelihood(schema)
-    return replace(config, likelihood=likelihood, latent_dim=config.latents)
+    return replace(config, likelihood=likelihood, latent_dim=config.latent_width)
 
 
 def _build_networks(
@@ -132,7 +132,7 @@ def _build_networks(
     decoded: tuple[int, ...],
 ) -> tuple[nn.Module, nn.Module]:
     """The encoder, with a so shaped input, and the decoder, both with so shaped outputs."""
-    given = (config.latents + schema.context_dim,)
+    given = (config.latent_width + schema.context_dim,)
     if "encoder" in own:
         encoder = make("encoder", *own["encoder"], seen, encoded, schema.context_dim)
     else:
@@ -196,9 +196,11 @@ def _build_posterior(config: ModelConfig) -> "Posterior":
     if config.posterior == "iaf":
         from variform.model.flows import IAFPosterior  # slow to import
 
-        return IAFPosterior(config.latents, transforms=config.transforms, std=config.posterior_std)
+        return IAFPosterior(
+            config.latent_width, transforms=config.transforms, std=config.posterior_std
+        )
     family = {"diagonal": DiagonalPosterior, "full": FullCovariancePosterior}[config.posterior]
-    return family(config.latents, std=config.posterior_std)
+    return family(config.latent_width, std=config.posterior_std)
 
 
 def _build_prior(
@@ -207,11 +209,11 @@ def _build_prior(
     if config.prior == "flow":
         from variform.model.flows import FlowPrior  # slow to import
 
-        return FlowPrior(config.latents, transforms=config.transforms)
+        return FlowPrior(config.latent_width, transforms=config.transforms)
     if config.prior == "normal":
-        return StandardNormalPrior(config.latents)
+        return StandardNormalPrior(config.latent_width)
     if config.prior == "mixture":
-        return MixturePrior(config.latents, components=config.components)
+        return MixturePrior(config.latent_width, components=config.components)
     if schema.kinds:
         raise ValueError(
             "the pseudo-inputs of `prior='vamp'` move between rows, which a mixed table has no place for; got "

@@ -53,7 +53,7 @@ def card(run: "Run", name: str, *, licence: str | None = None) -> str:
     sections = [
         _metadata(run, name, source, licence),
         f"# {_plain(name.split('/')[1])}",
-        f"A {kind} with {counted(config.latents, 'latent dimension')} and the likelihood `{config.likelihood}`, "
+        f"A {kind} with {counted(config.latent_width, 'latent dimension')} and the likelihood `{config.likelihood}`, "
         f"trained on {rows['train']:,} rows of {source} with variform {__version__}.",
         f"**{_plain(conclude(numbers, run.config.train, history(run.folder)).found)}.**",
         *(f"**Warning.** {_plain(warning)}" for warning in numbers.get("warnings", ())),
@@ -74,7 +74,7 @@ def card(run: "Run", name: str, *, licence: str | None = None) -> str:
         "## Loading",
         f"```\nvariform pull {name} --out model\n```\n\n```python\nimport numpy as np\n\nfrom variform import load\n\n"
         f"model = load('model'{trust})\nrows = model.sample(10{given})\n"
-        f"decoded = model.decode(np.zeros((1, {config.latents})){given})\n```",
+        f"decoded = model.decode(np.zeros((1, {config.latent_width})){given})\n```",
         _execution(run),
     ]
     return "\n\n".join(sections) + "\n"

@@ -80,7 +80,7 @@ class Comparison:
                 "name": entry.name,
                 "folder": str(entry.run.folder),
                 "likelihood": entry.run.config.model.likelihood,
-                "latent_dim": entry.run.config.model.latents,
+                "latent_dim": entry.run.config.model.latent_width,
                 "seed": entry.run.config.train.seed,
                 "split": entry.scored["split"],
                 "importance_samples": entry.scored["samples"],

@@ -50,7 +50,7 @@ class Filming:
         steps = total_steps(config.train, len(train))
         self.epochs = math.ceil(steps / steps_per_epoch(config.train, len(train)))
         self.wanted = epochs_shown(self.epochs)
-        dim = config.model.latents
+        dim = config.model.latent_width
         count = max(100, min(_MOST_ROWS, _MOST_POINTS // dim))
         self.rows = train.take(spread(count, len(train)))
         self.few = train.take(spread(_ROWS_BESIDE, len(train)))

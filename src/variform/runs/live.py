@@ -158,7 +158,7 @@ def write(
     links = [(called, "report.html")] if has_report else []
     page = Live(
         "running" if state == "finishing" else state,
-        f"variform: {config.source}, {counted(config.model.latents, 'latent dimension')}",
+        f"variform: {config.source}, {counted(config.model.latent_width, 'latent dimension')}",
         headline,
         rows,
         step / steps if steps and state == "running" else None,

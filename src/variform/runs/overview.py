@@ -122,7 +122,7 @@ def _in_words(config: ModelConfig, model: dict[str, Any] | None) -> str:
         networks = " and ".join(network_name(config, part) for part in ("encoder", "decoder"))
     size = f", {model['weights']:,} weights" if model else ""
     return (
-        f"{config.likelihood} likelihood, {config.latents} latents, {networks}, "
+        f"{config.likelihood} likelihood, {config.latent_width} latents, {networks}, "
         f"posterior {config.posterior}, prior {prior_name(config)}{size}"
     )
 

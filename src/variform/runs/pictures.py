@@ -415,7 +415,7 @@ def write_report(
     result = conclude(numbers, config.train, history.rows)
     [advice] = placed([result.advice], run.folder)
     html = render(
-        title=f"variform: {source}, {counted(config.model.latents, 'latent dimension')}",
+        title=f"variform: {source}, {counted(config.model.latent_width, 'latent dimension')}",
         summary=f"A variational autoencoder trained on {len(splits.train):,} rows of {source}.",
         verdict=result.found,
         advice=advice,
@@ -468,7 +468,7 @@ def _facts(
         ("Rows", sizes),
         (
             "Model",
-            f"{config.model.likelihood} likelihood, {config.model.latents} latents, {weights:,} weights",
+            f"{config.model.likelihood} likelihood, {config.model.latent_width} latents, {weights:,} weights",
         ),
         ("Latents", f"posterior {config.model.posterior}; prior {prior_name(config.model)}"),
         ("Training", f"{training}; {history.stopped}"),
