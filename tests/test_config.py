@@ -524,7 +524,10 @@ CHANGED = {  # another value than the default of every option of an objective, a
     "gamma": {"gamma": 5.0},
     "penalty": {"penalty": 11.0},
     "penalty_diagonal": {"penalty_diagonal": 12.0},
+    "distance": {"distance": "adversarial"},
+    "slices": {"slices": 7, "distance": "sliced"},
     "deterministic": {"deterministic": False},
+    "regulariser": {"regulariser": "spectral"},
     "discriminator": {"discriminator": (100, 10)},
     "noise": {"noise": "masking", "noise_level": 0.25},
     "noise_level": {"noise": "masking", "noise_level": 0.5},
@@ -545,6 +548,8 @@ def configurations():
                 changes["capacity"] = 3.0
             if option == "samples" and objective == "wae":
                 changes["deterministic"] = False
+            if option == "discriminator" and objective == "wae":
+                changes["distance"] = "adversarial"
             yield TrainConfig(objective=objective, **changes)
     for option in ("private_epsilon", "private_delta", "private_clip"):
         yield TrainConfig(**CHANGED[option])

@@ -161,6 +161,16 @@ OBJECTIVES = {
     "factor": {"objective": "factor", "discriminator": (8,)},
     "denoising": {"noise": "gaussian", "noise_level": 0.3},
     "autoencoder": {"objective": "autoencoder"},
+    "wae, sliced": {"objective": "wae", "distance": "sliced", "deterministic": False},
+    "wae, adversarial": {
+        "objective": "wae",
+        "distance": "adversarial",
+        "deterministic": False,
+        "discriminator": (8,),
+    },
+    "rae, l2": {"objective": "rae"},
+    "rae, gradient": {"objective": "rae", "regulariser": "gradient"},
+    "rae, spectral": {"objective": "rae", "regulariser": "spectral"},
 }
 
 
@@ -252,7 +262,7 @@ def test_every_posterior_meets_every_prior(posterior, prior):
 @pytest.mark.parametrize("make", LIKELIHOODS.values(), ids=LIKELIHOODS)
 def test_an_objective_gives_finite_terms_and_gradients_for_every_parameter(make, options):
     config = TrainConfig(
-        **{"samples": 1 if options.get("objective") == "autoencoder" else L} | options
+        **{"samples": 1 if options.get("objective") in ("autoencoder", "rae") else L} | options
     )
     vae = small_vae(make())
     if getattr(vae.likelihood, "variance", "") == "optimal" and config.objective in (

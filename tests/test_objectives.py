@@ -279,6 +279,17 @@ REFUSED = {
         "free_bits": 2.0,
     },
     "`samples` needs `deterministic=False`": {"objective": "wae", "samples": 3},
+    "`slices` needs `distance='sliced'`": {"objective": "wae", "slices": 3},
+    "`discriminator` needs `distance='adversarial'`": {"objective": "wae", "discriminator": (3,)},
+    "`distance='adversarial'` needs adam": {
+        "objective": "wae",
+        "distance": "adversarial",
+        "optimizer": "rmsprop",
+    },
+    "`regulariser` must be left out with `objective='autoencoder'`": {
+        "objective": "autoencoder",
+        "regulariser": "spectral",
+    },
     "`noise_level` needs `noise`": {"noise_level": 0.5},
     "`noise` needs `noise_level`": {"noise": "gaussian"},
     "`noise_level` is a share": {"noise": "masking", "noise_level": 1.5},
@@ -305,6 +316,7 @@ GIVEN = {
     "info": {"samples": 3, "alpha": 0.5, "penalty": 3.5},
     "wae": {"samples": 3, "penalty": 3.5, "deterministic": False},
     "factor": {"samples": 3, "gamma": 2.5},
+    "rae": {"regulariser": "spectral", "penalty": 3.5},
 }
 
 

@@ -134,7 +134,10 @@ def parsed(command: str) -> Any:
     from variform.config.run import EvaluationConfig, RunConfig
     from variform.faces.cli.commands import app
 
-    tokens = shlex.split(f"{command} {COMMON}")[1:]
+    apart = re.sub(
+        r"(?<=\d),(?=\d)", " ", command
+    )  # numbers of a list, as the command line takes them apart
+    tokens = shlex.split(f"{apart} {COMMON}")[1:]
     _, bound, _ = app.parse_args(tokens, print_error=False, exit_on_error=False)
     parts = ("data", "model", "train")
     given = {name: bound.arguments[name] for name in parts if name in bound.arguments}

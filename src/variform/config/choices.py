@@ -14,6 +14,7 @@ ObjectiveName = Literal[
     "factor",
     "m2",
     "autoencoder",
+    "rae",
 ]
 LikelihoodName = Literal[
     "bernoulli",

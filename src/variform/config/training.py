@@ -43,7 +43,8 @@ class TrainConfig:
             with groups MIWAE, with a share of the ELBO CIWAE; `piwae`; `beta-tc`, the KL term in three parts; `dip-i`
             and `dip-ii`, a penalty on the latents' covariance; `info` (InfoVAE) and `wae`, a distance of all latents
             from the prior; `factor` (FactorVAE), a discriminator; `m2`, labels that only some
-            rows have; `autoencoder`, without any prior, to compare with.
+            rows have; `autoencoder`, without any prior, to compare with; `rae`, an autoencoder whose decoder is kept
+            smooth.
         samples: L or K, the Monte-Carlo samples of z per example in the objective; of iwae and piwae, per group.
         groups: M, groups of samples of iwae and piwae, whose bounds are averaged.
         elbo_share: Share of the ELBO in the bound of iwae (CIWAE), from 0 to 1.
@@ -51,7 +52,7 @@ class TrainConfig:
             `dreg` (doubly reparameterised), as exact as plain and less noisy.
         kl: How KL(q(z|x) || p(z)) is found: `closed-form` by its formula, which Gaussians have; `monte-carlo` from the
             samples of z; `auto` takes the formula where there is one.
-        beta: Weight of the KL term, of beta-tc that of the total correlation; 1 is the ELBO.
+        beta: Weight of the KL term, of beta-tc that of the total correlation, of rae that of |z|^2 / 2; 1 is the ELBO.
         beta_schedule: How beta is reached: `linear`, `cosine`, or `cyclic`, which rises anew in each of several cycles.
         warmup: Steps over which the weight of the KL term rises from 0 to beta; of cyclic, those of all cycles. By
             default none, but a tenth of all steps in a run of few rows with convolutions whose batch is chosen.
@@ -63,10 +64,16 @@ class TrainConfig:
             the classifier (10 by default).
         gamma: Weight of the distance from the capacity (1000 by default), of the dimension-wise KL of beta-tc (1), or
             of the total correlation of factor (10).
-        penalty: Weight of the penalty of dip-i, dip-ii (off the diagonal; 10 by default), info (1000) and wae (10).
+        penalty: Weight of the penalty of dip-i, dip-ii (off the diagonal; 10 by default), info (1000), wae (10) and rae
+            (0.001).
         penalty_diagonal: Weight of the diagonal's penalty; by default that of `penalty`, of dip-i ten times as much.
+        distance: Of wae, how far all latents are from the prior: `mmd`, the maximum mean discrepancy; `sliced`, the
+            sliced Wasserstein distance (SWAE); `adversarial`, by a discriminator (WAE-GAN, adversarial autoencoder).
+        slices: Directions of the sliced distance, drawn anew at every step.
         deterministic: Take the mean of q(z|x) as z in wae, and not a draw from it.
-        discriminator: Widths of the hidden layers of factor's discriminator.
+        regulariser: What rae penalises of the decoder: `l2`, its squared weights; `gradient`, how fast its output
+            changes with z; `spectral`, the squared largest singular value of each layer.
+        discriminator: Widths of the hidden layers of the discriminator of factor and of the adversarial wae.
         noise: Noise on what the encoder sees in training, so that the model learns to remove it: `salt-and-pepper`
             (entries become the least or the greatest value), `gaussian`, `masking` (entries become 0).
         noise_level: Share of the entries that are replaced, or the standard deviation of gaussian noise in the units
@@ -127,7 +134,10 @@ class TrainConfig:
     gamma: NotNegative | None = None
     penalty: NotNegative | None = None
     penalty_diagonal: NotNegative | None = None
+    distance: Literal["mmd", "sliced", "adversarial"] = "mmd"
+    slices: Count = 50
     deterministic: bool = True
+    regulariser: Literal["l2", "gradient", "spectral"] = "l2"
     discriminator: tuple[Count, ...] = (1000, 1000, 1000, 1000, 1000, 1000)
     noise: Literal["none", "salt-and-pepper", "gaussian", "masking"] = "none"
     noise_level: NotNegative = 0.0
@@ -171,7 +181,18 @@ class TrainConfig:
             >>> TrainConfig(objective="autoencoder").is_point
             True
         """
-        return self.objective == "autoencoder" or (self.objective == "wae" and self.deterministic)
+        is_autoencoder = self.objective in ("autoencoder", "rae")
+        return is_autoencoder or (self.objective == "wae" and self.deterministic)
+
+    @property
+    def has_discriminator(self) -> bool:
+        """Whether a discriminator learns beside the VAE.
+
+        Example:
+            >>> TrainConfig(objective="factor").has_discriminator
+            True
+        """
+        return self.objective == "factor" or self.distance == "adversarial"
 
     def _require_effect(self) -> None:
         """Refuse options that the objective does not use, and what does not go together."""
@@ -203,6 +224,8 @@ class TrainConfig:
             ),
             ("free_bits", self.kl != "monte-carlo", "the KL of each latent in closed form"),
             ("samples", self.objective != "wae" or not self.deterministic, "`deterministic=False`"),
+            ("slices", self.distance == "sliced", "`distance='sliced'`"),
+            ("discriminator", self.has_discriminator, "`distance='adversarial'`"),
             *(
                 (name, self.private_epsilon is not None, "`private_epsilon`")
                 for name in ("private_delta", "private_clip")
@@ -231,9 +254,10 @@ class TrainConfig:
             self.noise_level,
             "Use 0.25.",
         )
+        what = "`objective='factor'`" if self.objective == "factor" else "`distance='adversarial'`"
         require(
-            self.objective != "factor" or self.optimizer == "adam",
-            "`objective='factor'` needs adam, which its discriminator is trained with",
+            not self.has_discriminator or self.optimizer == "adam",
+            f"{what} needs adam, which its discriminator is trained with",
             self.optimizer,
             "Use `optimizer='adam'`.",
         )
@@ -253,10 +277,11 @@ OBJECTIVE_OPTIONS: dict[str, tuple[str, ...]] = {
     "dip-i": ("samples", "kl", *_BETA, "penalty", "penalty_diagonal"),
     "dip-ii": ("samples", "kl", *_BETA, "penalty", "penalty_diagonal"),
     "info": ("samples", "kl", "alpha", "penalty"),
-    "wae": ("samples", "penalty", "deterministic"),
+    "wae": ("samples", "penalty", "distance", "slices", "deterministic", "discriminator"),
     "factor": ("samples", "kl", *_BETA, "gamma", "discriminator"),
     "m2": ("samples", "kl", *_BETA, "alpha"),
     "autoencoder": (),
+    "rae": (*_BETA, "penalty", "regulariser"),
 }
 """The options that each objective has: others are refused, and these are what it is built with."""
 

@@ -1,8 +1,9 @@
 """Objectives: a batch becomes terms; training minimises `terms.loss`.
 
 `objective` holds the contract, `elbo` the evidence lower bound, `importance` the bounds from several weights,
-`disentangling` and `matching` what looks at the posteriors of a batch together, `semi_supervised` labels that are
-inferred, `corruption` noise on what the encoder sees, `schedules` weights that change with the step.
+`disentangling` and `matching` what looks at the posteriors of a batch together, with networks of `discriminators`,
+`regularised` autoencoders with a smooth decoder, `semi_supervised` labels that are inferred, `corruption` noise on what
+the encoder sees, `schedules` weights that change with the step.
 """
 
 from variform.objectives.corruption import Corruption
@@ -11,6 +12,7 @@ from variform.objectives.elbo import ELBO, Autoencoder
 from variform.objectives.importance import IWAE, PIWAE
 from variform.objectives.matching import WAE, InfoVAE
 from variform.objectives.objective import Objective, Terms
+from variform.objectives.regularised import RAE
 from variform.objectives.schedules import Schedule, cosine, cyclic, warmup
 from variform.objectives.semi_supervised import SemiSupervised
 
@@ -19,6 +21,7 @@ __all__ = [
     "ELBO",
     "IWAE",
     "PIWAE",
+    "RAE",
     "WAE",
     "Autoencoder",
     "BetaTCVAE",

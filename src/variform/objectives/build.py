@@ -11,6 +11,7 @@ from variform.objectives import (
     ELBO,
     IWAE,
     PIWAE,
+    RAE,
     WAE,
     Autoencoder,
     BetaTCVAE,
@@ -37,6 +38,7 @@ _CLASSES: dict[str, Callable[..., Objective]] = {
     "factor": FactorVAE,
     "m2": SemiSupervised,
     "autoencoder": Autoencoder,
+    "rae": RAE,
 }
 """What takes the options that `OBJECTIVE_OPTIONS` lists for each objective."""
 
@@ -82,7 +84,7 @@ def _build_objective(vae: VAE, config: TrainConfig, rows: int | None) -> Objecti
         options["capacity"] = (
             warmup(config.capacity, config.capacity_steps) if config.capacity else None
         )
-    if config.objective == "factor":
+    if "discriminator" in names:
         options["seed"] = config.seed
     if config.objective == "beta-tc":
         options["rows"] = _required(rows)

@@ -4,14 +4,13 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
-from torch.nn import functional
 
 from variform.config.checks import Count, checked
 from variform.distributions.gaussian import DiagonalGaussian, FullGaussian
 from variform.distributions.law import Law
-from variform.model.networks import MLP
 from variform.model.vae import VAE, HasVAE
+from variform.objectives.discriminators import discriminator as new_discriminator
+from variform.objectives.discriminators import judged, surprise
 from variform.objectives.elbo import ELBO
 from variform.objectives.objective import KL, Objective, Terms, require_gaussian
 from variform.objectives.schedules import Schedule
@@ -295,10 +294,7 @@ class FactorVAE(ELBO):
         beta: float | Schedule = 1.0,
     ) -> None:
         super().__init__(vae, samples=samples, kl=kl, beta=beta)
-        with draws.seeded(seed):
-            self.auxiliary = MLP(
-                (self.vae.latent_dim,), (1,), hidden=discriminator, activation="leaky-relu"
-            )
+        self.auxiliary = new_discriminator((self.vae.latent_dim,), discriminator, seed)
         self.auxiliary_options = {"lr": 1e-4, "betas": (0.5, 0.9)}
         self.gamma, self.couples_rows = gamma, True
 
@@ -309,17 +305,12 @@ class FactorVAE(ELBO):
     def forward(self, x: Tensor, context: Tensor | None = None) -> Terms:
         """The terms of a batch."""
         _, z, terms = self._parts(x, context)
-        fixed = z.detach()
-        frozen = {name: value.detach() for name, value in self.auxiliary.named_parameters()}
-        draws_in_rows = z.flatten(0, 1)  # (L, B, D) -> (L*B, D)
-        correlation = functional_call(self.auxiliary, frozen, (draws_in_rows,))  # eq: factor
-        real = self.auxiliary(fixed.flatten(0, 1))
-        permuted = self.auxiliary(permute_dimensions(fixed).flatten(0, 1))
-        surprise = functional.softplus(-real) + functional.softplus(permuted)
-        correlation = correlation.reshape(z.shape[:-1]).mean(0)  # (L*B, 1) -> (B,)
-        surprise = surprise.reshape(z.shape[:-1]).mean(0)
+        points = z.flatten(0, 1)  # (L, B, D) -> (L*B, D)
+        permuted = permute_dimensions(z.detach()).flatten(0, 1)
+        correlation = judged(self.auxiliary, points).reshape(z.shape[:-1]).mean(0)  # eq: factor
+        auxiliary = surprise(self.auxiliary, points, permuted).reshape(z.shape[:-1]).mean(0)
         loss = terms.loss + self.gamma * correlation
-        return terms._replace(loss=loss, auxiliary=surprise / 2)
+        return terms._replace(loss=loss, auxiliary=auxiliary / 2)
 
 
 def permute_dimensions(z: Tensor) -> Tensor:

@@ -58,6 +58,8 @@ class Objective(nn.Module):
     """Whether rows may come without the category that is the first condition."""
     compilable: bool = True
     """Whether a step of it can be compiled as a whole."""
+    differentiates_twice: bool = False
+    """Whether its loss holds a gradient, which training differentiates once more."""
     corruption: Corruption | None
     """Noise on what the encoder sees in training, for denoising."""
 

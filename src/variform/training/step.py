@@ -17,7 +17,7 @@ from torch.optim.swa_utils import AveragedModel
 from variform.config.training import TrainConfig
 from variform.model.networks import Layers
 from variform.model.vae import evaluating
-from variform.objectives import PIWAE, Autoencoder, Objective, Terms
+from variform.objectives import PIWAE, RAE, Autoencoder, Objective, Terms
 from variform.system import draws, processes
 from variform.system.compiling import compiled, eager
 from variform.system.memory import keep_freed
@@ -367,6 +367,7 @@ def products_of(step: Step, steps: int) -> Products:
     is_plain = config.precision == "float32" and not config.sharded and step.device.type == "cpu"
     if (
         step.private is not None
+        or step.objective.differentiates_twice  # which torch's own products know
         or config.products == "torch"
         or not is_plain
         or steps < _WORTH_ASKING
@@ -465,7 +466,7 @@ def _added(first: Tensor | None, second: Tensor | None) -> Tensor | None:
 def _leaves_out(objective: Objective) -> bool:
     """Whether some parameters get no gradient, which the processes must know."""
     has_idle_classifier = objective.vae.classifier is not None and not objective.infers_labels
-    return isinstance(objective, Autoencoder) or has_idle_classifier
+    return isinstance(objective, Autoencoder | RAE) or has_idle_classifier
 
 
 def _without_buffers() -> dict[str, Any]:
