@@ -12,9 +12,11 @@ from variform import DataConfig, ModelConfig, TrainConfig, read
 from variform.config.run import EvaluationConfig, RunConfig
 from variform.data.sources import sprites
 from variform.evaluation import factors as scores
-from variform.evaluation.factor_scores import score_factors, udr
+from variform.evaluation.factor_scores import _by_chance, score_factors, udr
 from variform.evaluation.factors import Factor, ranks_of
 from variform.evaluation.known_factors import _unseen, known_factors
+from variform.evaluation.sections.factors import _tables
+from variform.evaluation.standard_error import Estimate
 from variform.faces.cli import run
 from variform.runs.train import train_run
 
@@ -131,6 +133,37 @@ def test_noise_is_zero_within_two_errors_after_chance(noise):
     for k, (bins, classes, entropy) in enumerate([(20, 3, 3), (20, 6, 6), (20, 20, 20)]):
         bias = (bins - 1) * (classes - 1) / (2 * 900)
         assert told[:, k].mean() * math.log(entropy) == pytest.approx(bias, rel=0.2)
+
+
+def test_nothing_is_said_above_chance_where_chance_has_all():
+    """Of one code, what matters for a factor is that code, also of noise: completeness is 1 by chance, exactly."""
+    rng = np.random.default_rng(0)
+    found = score_factors(rng.normal(size=(100, 1)), {"size": rng.random(100)}, permutations=1)
+    assert found["scores"]["dci_completeness"]["above_chance"] is None
+    told = {row[0]: row[3] for row in _tables(found)[0].rows}
+    assert told["DCI completeness"] == "nothing is left"
+    assert told["DCI informativeness"] != "nothing is left"
+
+
+def test_room_above_chance_is_measured_in_its_own_errors():
+    """A score .03 below a chance of .99 is three times as far below as chance is below 1."""
+    near, clear = [0.985, 0.99, 0.995], [0.9899, 0.99, 0.9901]
+    assert _by_chance(Estimate(0.96, 0.01, 300), clear)["above_chance"] is None
+    assert _by_chance(Estimate(0.96, 0.0001, 300), near)["above_chance"] is None
+    found = _by_chance(Estimate(0.96, 0.0001, 300), clear)["above_chance"]
+    assert found["mean"] == pytest.approx(-3) and found["se"] < 0.1
+
+
+def test_a_value_that_only_a_few_rows_have_tells_nothing_and_breaks_nothing():
+    rng = np.random.default_rng(0)
+    ranks = ranks_of(rng.normal(size=(300, 2)))[0]
+    fitted, judged = np.arange(200), np.arange(200, 300)
+    for rows in ([0, 1], [298, 299]):
+        kind = np.full(300, "common")
+        kind[rows] = "rare"
+        factor = [Factor("kind", kind)]
+        assert scores.explicitness(ranks, factor, fitted, judged) == 0.5
+        assert scores.boosted(ranks, factor, fitted, judged)[1].tolist() == [0.0]
 
 
 def test_scores_do_not_change_under_maps_and_with_dead_codes(noise):

@@ -35,7 +35,8 @@ def score_factors(
     A third of the rows is held out from whatever is fitted to the codes. The standard error is that of a jackknife that
     leaves out each fifth of the rows in turn. By chance a score is what it is after the rows of the codes were
     permuted; above chance it is $(s - s_0) / (1 - s_0)$, 0 for codes that know nothing and 1 for perfect ones, with the
-    larger one of the jackknife's error and the spread over the permutations, and the error of $s_0$.
+    larger one of the jackknife's error and the spread over the permutations, and the error of $s_0$. Where chance comes
+    within two of these errors of 1, nothing is left above it, and that share is not known.
 
     Args:
         codes: Codes of rows that the model was not trained on, (N, D); of more than 10,000 rows, some at random.
@@ -46,11 +47,11 @@ def score_factors(
         progress: Show a progress bar on a terminal.
 
     Returns:
-        A dict with `scores`: by the names of `factors.SCORES` mean, se, n, by_chance and above_chance (mean, se); with
-        one factor alone those that compare factors are left out. `codes`: the numbers of those that vary, of `of`.
-        `information`: for each of them the share of each factor's entropy that it tells alone, and `importance`: what
-        it matters for each factor in DCI. `factors`: by name the code that tells most of it, what it tells, and what
-        all codes together tell. `left_out`: rows without a factor.
+        A dict with `scores`: by the names of `factors.SCORES` mean, se, n, by_chance and above_chance (mean, se; None
+        where nothing is left above chance); with one factor alone those that compare factors are left out. `codes`: the
+        numbers of those that vary, of `of`. `information`: for each of them the share of each factor's entropy that it
+        tells alone, and `importance`: what it matters for each factor in DCI. `factors`: by name the code that tells
+        most of it, what it tells, and what all codes together tell. `left_out`: rows without a factor.
 
     Raises:
         ValueError: for fewer than 100 rows, a factor with one value or a category with more than 100, and for codes
@@ -191,15 +192,16 @@ class _Measured:
 
 
 def _by_chance(estimate: Estimate, chance: Sequence[float]) -> dict[str, Any]:
-    """What a score is by chance, and how far it is above that."""
+    """What a score is by chance, and how far it is above that; None where there is no room between chance and 1."""
     by_chance = float(np.mean(chance))
     spread = float(np.std(chance, ddof=1)) if len(chance) > 1 else 0.0
+    error_of_chance = spread / math.sqrt(len(chance))
     left = 1 - by_chance
-    if left <= 0:  # completeness of one code alone
-        return {"by_chance": by_chance, "above_chance": Estimate(0.0, 0.0, estimate.n).to_dict()}
+    if left <= 2 * math.hypot(max(estimate.se, spread), error_of_chance):
+        return {"by_chance": by_chance, "above_chance": None}
     above = (estimate.mean - by_chance) / left  # eq: above-chance
     own = max(estimate.se, spread * (1 - above))
-    error = math.hypot(own, (1 - above) * spread / math.sqrt(len(chance))) / left
+    error = math.hypot(own, (1 - above) * error_of_chance) / left
     return {"by_chance": by_chance, "above_chance": Estimate(above, error, estimate.n).to_dict()}
 
 

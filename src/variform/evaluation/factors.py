@@ -290,6 +290,8 @@ def boosted(
     for k, factor in enumerate(factors):
         family = GradientBoostingRegressor if factor.is_number else GradientBoostingClassifier
         values = factor.values if factor.is_number else factor.classes
+        if np.ptp(factor.classes[fitted]) == 0:
+            continue  # nothing can be learned of a value that only judged rows have
         trees = family(**_ROUNDS, random_state=seed).fit(inputs[fitted], values[fitted])
         gains = np.maximum(
             trees.feature_importances_, 0
@@ -352,7 +354,8 @@ def explicitness(ranks: Array, factors: Sequence[Factor], fitted: Array, judged:
     curve (AUC), on rows that were not fitted; 1/2 for codes that know nothing.
 
     The mean is over the values of a factor and then over the factors; a number of more than 10 values is cut into 10
-    classes of equal size. The regression has the normal scores of the ranks.
+    classes of equal size. The regression has the normal scores of the ranks. A factor that has one value alone in the
+    fitted or in the judged rows counts as 1/2.
 
     Args:
         ranks, factors, fitted, judged: As of `boosted`.
@@ -368,6 +371,9 @@ def explicitness(ranks: Array, factors: Sequence[Factor], fitted: Array, judged:
     by_factor = []
     for factor in factors:
         classes = factor.in_classes(_FEW_CLASSES, _FEW_CLASSES)
+        if min(np.ptp(classes[part]) for part in (fitted, judged)) == 0:
+            by_factor.append(0.5)
+            continue
         model = LogisticRegression(C=100, max_iter=1000).fit(inputs[fitted], classes[fitted])
         chances = model.predict_proba(inputs[judged])
         areas = [

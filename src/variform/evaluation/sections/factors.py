@@ -30,12 +30,15 @@ _FORMULAS = {
 }
 _HEADS = {
     "by chance": "The same score after the rows of the codes were permuted, so that they know nothing.",
-    "above chance": "The share of the way from chance to 1: 0 for codes that know nothing, 1 for perfect ones.",
+    "above chance": "The share of the way from chance to 1: 0 for codes that know nothing, 1 for perfect ones. Where "
+    "chance comes within two standard errors of 1, nothing is left.",
     "best code": "The latent that tells most of the factor.",
     "it tells": "Its mutual information with the factor, as a share of the entropy of the factor.",
     "next tells": "The same of the latent that tells most after it.",
     "all predict": "How well all codes together predict the factor, on rows that were held out.",
 }
+
+_NOTHING_LEFT = "nothing is left"
 
 
 def _measure(scene: Scene) -> Numbers:
@@ -52,10 +55,10 @@ def _measure(scene: Scene) -> Numbers:
 
 
 def _answer(found: Numbers) -> str:
-    together, ahead = (
-        max(0.0, found["scores"][name]["above_chance"]["mean"])
-        for name in ("dci_informativeness", "mig")
-    )
+    above = [found["scores"][name]["above_chance"] for name in ("dci_informativeness", "mig")]
+    if None in above:
+        return "Codes that know nothing score as high as perfect ones: these rows do not tell"
+    together, ahead = (max(0.0, estimate["mean"]) for estimate in above)
     return (
         f"All codes together predict the factors by {together:.2f}, and the best code of each is {ahead:.2f} ahead of "
         "the next, of 1 each and above chance"
@@ -67,9 +70,8 @@ def _tables(found: Numbers) -> list[Lines]:
     for name, words in SCORES.items():
         if name in found["scores"]:
             score = found["scores"][name]
-            rows.append(
-                [words, show(score), f"{score['by_chance']:.3f}", show(score["above_chance"])]
-            )
+            above = show(score["above_chance"]) or _NOTHING_LEFT
+            rows.append([words, show(score), f"{score['by_chance']:.3f}", above])
     note = (
         f"Of {found['of']} latents {len(found['codes'])} are used. Only ranks of codes count, so that no monotone map "
         "of a code changes a score."
