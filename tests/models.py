@@ -32,6 +32,7 @@ DIGITS = {
     "gaussian-identity": {"likelihood": "gaussian-identity"},
     "continuous-bernoulli": {"likelihood": "continuous-bernoulli"},
     "logistic": {"likelihood": "logistic"},
+    "beta-binomial": {"likelihood": "beta-binomial"},
     "categorical": {"likelihood": "categorical"},
     "conv": {"network": "conv", "filters": (4, 6)},
     "conv gaussian": {"network": "conv", "filters": (4, 6), "likelihood": "gaussian"},

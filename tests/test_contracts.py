@@ -9,6 +9,7 @@ from torch import nn
 from variform import VAE, ModelConfig, TrainConfig, build_objective, build_vae, read
 from variform.distributions import (
     Bernoulli,
+    BetaBinomial,
     Categorical,
     ContinuousBernoulli,
     DiagonalGaussian,
@@ -29,6 +30,7 @@ from variform.distributions import (
 from variform.model.flows import FlowPrior, IAFPosterior
 from variform.model.likelihoods import (
     BernoulliLikelihood,
+    BetaBinomialLikelihood,
     CategoricalLikelihood,
     ContinuousBernoulliLikelihood,
     GaussianLikelihood,
@@ -57,6 +59,9 @@ LAWS = {
     "continuous bernoulli": lambda: ContinuousBernoulli(torch.randn(BATCH, *EVENT), event_dims=3),
     "logistic": lambda: DiscretisedLogistic(
         torch.rand(BATCH, *EVENT), -torch.rand(()), levels=9, event_dims=3
+    ),
+    "beta-binomial": lambda: BetaBinomial(
+        torch.randn(BATCH, *EVENT), torch.randn(EVENT), levels=9, event_dims=3
     ),
     "categorical": lambda: Categorical(torch.randn(BATCH, 9, *EVENT), event_dims=3),
     "poisson": lambda: Poisson(torch.randn(BATCH, *EVENT), event_dims=3),
@@ -118,6 +123,7 @@ LIKELIHOODS = {
     "gaussian-identity": lambda: GaussianLikelihood(EVENT, variance="identity"),
     "continuous-bernoulli": lambda: ContinuousBernoulliLikelihood(EVENT),
     "logistic": lambda: LogisticLikelihood(EVENT, levels=9),
+    "beta-binomial": lambda: BetaBinomialLikelihood(EVENT, levels=9),
     "categorical": lambda: CategoricalLikelihood(EVENT, levels=9),
     "poisson": lambda: PoissonLikelihood(EVENT),
     "negative-binomial": lambda: NegativeBinomialLikelihood(EVENT),

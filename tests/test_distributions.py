@@ -7,11 +7,12 @@ from decimal import Decimal, localcontext
 import numpy as np
 import pytest
 import torch
-from scipy import integrate, stats
+from scipy import integrate, special, stats
 from torch import distributions as reference
 
 from variform.distributions import (
     Bernoulli,
+    BetaBinomial,
     Categorical,
     ContinuousBernoulli,
     DiagonalGaussian,
@@ -397,6 +398,47 @@ def test_the_logarithm_of_an_improbable_level_is_right_where_the_difference_of_s
     assert law.log_prob(x).item() == pytest.approx(float(exact), rel=1e-5)
 
 
+@pytest.mark.parametrize("levels", [2, 17, 256])
+def test_a_beta_binomial_equals_scipys_and_sums_to_one(levels):
+    logits, values = torch.linspace(-6, 6, 9)[:, None], torch.arange(levels) / (levels - 1)
+    chance = special.expit(logits[:, 0].numpy())
+    for log_concentration in (-8.0, -1.0, 0.0, 3.4, 8.0, 12.0):
+        law = BetaBinomial(logits, torch.tensor([log_concentration]), levels)
+        found = law.log_prob(values[:, None, None])
+        alpha = math.exp(log_concentration) * chance
+        beta = math.exp(log_concentration) * special.expit(-logits[:, 0].numpy())
+        twin = stats.betabinom(levels - 1, alpha, beta)
+        expected = twin.logpmf(np.arange(levels)[:, None])
+        np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-8)
+        torch.testing.assert_close(found.exp().sum(0), torch.ones(9))
+        single = BetaBinomial(logits.float(), law.log_concentration.float(), levels)
+        found_in_single = single.log_prob(values[:, None, None].float()).double()
+        torch.testing.assert_close(found_in_single, found, rtol=1e-5, atol=1e-3)
+        np.testing.assert_allclose(law.mean[:, 0] * (levels - 1), twin.mean())
+        np.testing.assert_allclose(law.variance[:, 0] * (levels - 1) ** 2, twin.var())
+
+
+def test_a_beta_binomial_has_the_gradients_of_its_formula_and_none_that_is_no_number():
+    logits, log_concentration = torch.tensor([-3.0, 0.2, 4.0]), torch.tensor([-2.0, 3.0, 6.0])
+    parameters = [logits.requires_grad_(), log_concentration.requires_grad_()]
+
+    def log_prob(a, s):
+        return BetaBinomial(a, s, 17).log_prob_per_entry(torch.tensor([0.0, 0.25, 1.0]))
+
+    assert torch.autograd.gradcheck(log_prob, parameters)
+    for dtype in (torch.float32, torch.float64):
+        extremes = [-1e30, -1e3, -90.0, 0.0, 90.0, 1e3, 1e30]
+        logits = torch.tensor(extremes, dtype=dtype)[:, None].requires_grad_()
+        scale = torch.tensor([-8.0, 0.0, 12.0], dtype=dtype).requires_grad_()
+        for value in (0.0, 0.25, 1.0):
+            law = BetaBinomial(logits, scale, 5, event_dims=0)
+            result = law.log_prob(torch.full((7, 3), value, dtype=dtype))
+            assert result.isfinite().all() and (result <= 1e-4).all()
+            for gradient in torch.autograd.grad(result.sum(), (logits, scale)):
+                assert gradient.isfinite().all()
+            assert law.sample((3,)).isfinite().all()
+
+
 def test_categorical_equals_torchs_and_its_moments_are_sums_over_levels():
     logits = torch.randn(3, 5, 2, 4)  # batch, levels, event
     law = Categorical(logits, event_dims=2)
@@ -443,6 +485,9 @@ def test_a_negative_binomial_of_great_dispersion_is_poisson_in_single_precision(
 DRAWN = {
     "continuous bernoulli": lambda: ContinuousBernoulli(LOGITS[:, None]),
     "logistic": lambda: DiscretisedLogistic(torch.rand(9, 1), -3 * torch.rand(9, 1), levels=9),
+    "beta-binomial": lambda: BetaBinomial(
+        torch.linspace(-4, 4, 9)[:, None], torch.linspace(-3, 4, 9)[:, None], levels=9
+    ),
     "categorical": lambda: Categorical(torch.randn(9, 5, 1)),
     "poisson": lambda: Poisson(torch.linspace(-2, 4, 9)[:, None]),
     "negative binomial": lambda: NegativeBinomial(

@@ -249,11 +249,11 @@ def test_the_independent_model_of_each_law_equals_a_count_in_numpy():
 
 
 def test_draws_are_levels_and_counts_in_the_users_units():
-    for name in ("logistic", "categorical", "poisson", "negative-binomial"):
+    for name in ("logistic", "beta-binomial", "categorical", *COUNTED):
         values = exploration.generate(made(name)[1], 50, draw=True)
         assert (values == values.round()).all() and values.min() >= 0
         assert len(np.unique(values)) > 5
-        assert values.max() <= 16 or name in ("poisson", "negative-binomial")
+        assert values.max() <= 16 or name in COUNTED
 
 
 def test_automatic_scaling_leaves_counts_as_they_are_and_other_choices_stand():
@@ -442,7 +442,7 @@ def test_every_name_is_one_of_the_estimator_or_refused_in_a_sentence(name):
         "levels": generator.integers(0, 5, (60, 3)).astype(float),
     }[LIKELIHOODS[name][0].support]
     estimator = Estimator(latent_dim=1, likelihood=name, epochs=1, random_state=0)
-    if name in ("logistic", "categorical", "mixed", "gaussian-fixed"):
+    if LIKELIHOODS[name][0].support == "levels" or name in ("mixed", "gaussian-fixed"):
         with pytest.raises(
             InvalidParameterError, match=f"'likelihood' parameter of VAE must be.*Got '{name}'"
         ):

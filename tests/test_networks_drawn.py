@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from variform import DataConfig, ModelConfig, build_vae, read, save
-from variform.config.choices import LikelihoodName
+from variform.config.choices import COUNTED, LikelihoodName
 from variform.faces import cli
 from variform.model.architecture import blocks_of
 from variform.model.posteriors import DiagonalPosterior, FullCovariancePosterior
@@ -121,7 +121,7 @@ def test_a_residual_connection_is_a_sum_of_what_it_passes_by():
 @pytest.mark.parametrize("name", LikelihoodName.__args__)
 def test_every_likelihood_says_what_all_of_its_params_are(name, table):
     data = read(table, DataConfig(cells="mixed")) if name == "mixed" else read("digits")
-    if name in ("poisson", "negative-binomial"):
+    if name in COUNTED:
         data = read("digits", DataConfig(scaling="none"))
     likelihood = build_vae(ModelConfig(likelihood=name, latent_dim=2), data.schema).likelihood
     assert sum(likelihood.param_counts.values()) == math.prod(likelihood.params_shape)

@@ -26,6 +26,7 @@ LikelihoodName = Literal[
     "gaussian-fixed",
     "gaussian-identity",
     "logistic",
+    "beta-binomial",
     "categorical",
     "poisson",
     "negative-binomial",

@@ -36,8 +36,9 @@ class ModelConfig:
             network), `gaussian-per-feature` (one learned per dimension),
             `gaussian-shared` (one learned), `gaussian-optimal` (the best one for each batch), `gaussian-fixed`
             (`fixed_std`), `gaussian-identity` (variance 1, squared error); of levels such as pixels `logistic`
-            (discretised, two numbers per dimension) and `categorical` (a probability per level); of counts `poisson`
-            and `negative-binomial`; `mixed`, a table whose columns have laws of their own.
+            (discretised, two numbers per dimension), `beta-binomial` (likewise two) and `categorical` (a probability
+            per level); of counts `poisson` and `negative-binomial`; `mixed`, a table whose columns have laws of their
+            own.
         fixed_std: Standard deviation of `gaussian-fixed`, in the units the model sees.
         posterior_std: How the encoder's output h becomes the standard deviation of q(z|x): `softplus`, log(1 + e^h),
             which no row can make explode; `exp`, e^(h/2), as most papers write it.

@@ -20,6 +20,7 @@ from variform.distributions.kl import (
     splits_into_dimensions,
 )
 from variform.distributions.law import LOG_2_PI, Law, Shape
+from variform.distributions.levels import BetaBinomial
 from variform.distributions.ordered import Ordinal
 from variform.distributions.pixels import (
     Bernoulli,
@@ -31,6 +32,7 @@ from variform.distributions.pixels import (
 __all__ = [
     "LOG_2_PI",
     "Bernoulli",
+    "BetaBinomial",
     "Categorical",
     "ContinuousBernoulli",
     "DiagonalGaussian",

@@ -100,7 +100,7 @@ class NegativeBinomial(Law):
         """Log-probability of every entry, in nats."""
         log_dispersion = self.log_dispersion.clamp_max(self.MOST_LOG)
         log_odds = self.log_mean - log_dispersion
-        ways = _log_rising(log_dispersion, value) - torch.lgamma(value + 1)
+        ways = log_rising(log_dispersion, value) - torch.lgamma(value + 1)
         failures = log_dispersion.exp() * functional.logsigmoid(-log_odds)
         return ways + failures + value * functional.logsigmoid(log_odds)  # eq: negative-binomial
 
@@ -109,11 +109,15 @@ class NegativeBinomial(Law):
         return self._log_within_whole(low, high)
 
 
-def _log_rising(log_start: Tensor, steps: Tensor) -> Tensor:
+def log_rising(log_start: Tensor, steps: Tensor) -> Tensor:
     r"""$\log [\Gamma(r + k) / \Gamma(r)]$ for log r = `log_start` and k = `steps`.
 
     From r = 30 by Stirling's series of both: the difference of two large logarithms would leave nothing in float32.
     Below, $\Gamma(r) = \Gamma(r + 1) / r$, which is finite where r is too small for a number.
+
+    Example:
+        >>> log_rising(torch.tensor(3.0).log(), torch.tensor(2.0)).exp().round(decimals=4)  # 3 times 4
+        tensor(12.)
     """
     start = log_start.exp()
     far = start.clamp_min(30)

@@ -226,7 +226,7 @@ class LogisticLikelihood(Likelihood):
 
     def independent(self, rows: Marginals) -> Law:
         """Add-one smoothed frequencies of the levels."""
-        return _of_frequencies(rows, self.levels)
+        return of_frequencies(rows, self.levels)
 
     def mean_steps(self) -> list[Step]:
         """The mean level."""
@@ -335,7 +335,7 @@ class CategoricalLikelihood(Likelihood):
 
     def independent(self, rows: Marginals) -> Law:
         """Add-one smoothed frequencies of the levels."""
-        return _of_frequencies(rows, self.levels)
+        return of_frequencies(rows, self.levels)
 
     def mean_steps(self) -> list[Step]:
         """The mean level."""
@@ -379,6 +379,6 @@ def at_level(of_levels: list[Step], values: Step, unit: float, levels: int) -> l
     ]
 
 
-def _of_frequencies(rows: Marginals, levels: int) -> Law:
+def of_frequencies(rows: Marginals, levels: int) -> Law:
     """Levels as often as in the rows and in one more row for each level."""
     return Categorical((rows.level_counts(levels) + 1).log())

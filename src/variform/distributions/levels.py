@@ -1,0 +1,92 @@
+"""Laws of levels in an order that are more than a place and a scale: compound and mixed ones."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from variform.distributions.counts import log_rising
+from variform.distributions.law import Law, Shape, joint
+from variform.system import draws
+
+
+class BetaBinomial(Law):
+    r"""Independent levels k / n, where k counts how many of n trials succeed, with a chance that is a Beta draw.
+
+    $P(k) = \binom{n}{k} \frac{B(\alpha + k, \beta + n - k)}{B(\alpha, \beta)}$ with $\alpha = s\,\sigma(a)$ and
+    $\beta = s\,\sigma(-a)$: the mean is $\sigma(a)$, and the concentration s says how little the chance varies. For
+    $s \to \infty$ it is a binomial law, for $s \to 0$ only the ends are left, and for $n = 1$ it is a Bernoulli law.
+
+    Args:
+        logits: a, (*batch, *event).
+        log_concentration: log s; broadcasts with `logits`.
+        levels: n + 1.
+        event_dims: How many trailing axes form the event.
+
+    Reference:
+        Johnson, Kemp and Kotz (2005), chapter 6; as a VAE's law of pixels: Townsend, Bird and Barber (2019).
+
+    Example:
+        >>> law = BetaBinomial(torch.zeros(1), torch.tensor([2.0]).log(), levels=5)  # alpha = beta = 1
+        >>> law.log_prob(torch.tensor([[0.0], [0.5], [1.0]])).exp().round(decimals=4)
+        tensor([0.2000, 0.2000, 0.2000])
+    """
+
+    def __init__(
+        self, logits: Tensor, log_concentration: Tensor, levels: int = 256, event_dims: int = 1
+    ) -> None:
+        super().__init__(joint(logits.shape, log_concentration.shape), event_dims)
+        self.logits, self.log_concentration, self.levels = logits, log_concentration, levels
+
+    @property
+    def mean(self) -> Tensor:
+        r"""$\sigma(a)$."""
+        return torch.sigmoid(self.logits).expand(self._extended_shape())
+
+    @property
+    def variance(self) -> Tensor:
+        r"""$\sigma(a)\,\sigma(-a)\,\frac{s + n}{n\,(s + 1)}$."""
+        concentration = self.log_concentration.exp()
+        trials = self.levels - 1
+        share = (concentration / trials + 1) / (concentration + 1)
+        return self.mean * torch.sigmoid(-self.logits) * share
+
+    def sample(self, sample_shape: Shape = ()) -> Tensor:
+        """Levels, in the dtype of the logits; not differentiable."""
+        with torch.no_grad():
+            shape = self._extended_shape(torch.Size(sample_shape))
+            axis = len(sample_shape)
+            successes = self._log_gamma(self._log_alpha, shape, axis)
+            log_ratio = successes - self._log_gamma(self._log_beta, shape, axis)
+            trials = log_ratio.new_full(shape, self.levels - 1)
+            return torch.binomial(trials, torch.sigmoid(log_ratio)) / (self.levels - 1)
+
+    def log_prob_per_entry(self, value: Tensor) -> Tensor:
+        """Log-probability of every entry, in nats."""
+        trials = self.levels - 1
+        level = (value * trials).round()
+        others = trials - level
+        orders = torch.lgamma(level + 1) + torch.lgamma(others + 1)
+        ways = torch.lgamma(torch.full_like(level, trials + 1)) - orders
+        rising = log_rising(self._log_alpha, level) + log_rising(self._log_beta, others)
+        whole = log_rising(self.log_concentration, torch.full_like(level, trials))
+        return ways + rising - whole  # eq: beta-binomial
+
+    @property
+    def _log_alpha(self) -> Tensor:
+        return self.log_concentration + functional.logsigmoid(self.logits)
+
+    @property
+    def _log_beta(self) -> Tensor:
+        return self.log_concentration + functional.logsigmoid(-self.logits)
+
+    @staticmethod
+    def _log_gamma(log_shape: Tensor, shape: torch.Size, axis: int) -> Tensor:
+        """The logarithm of Gamma draws, of a small shape too: those of one more, times a uniform number's root.
+
+        Reference:
+            Stuart (1962).
+        """
+        least = torch.finfo(log_shape.dtype).tiny
+        wanted = log_shape.exp().clamp_min(least).expand(shape)
+        uniform = draws.uniform(shape, axis=axis, like=log_shape).clamp_min(least)
+        return torch._standard_gamma(wanted + 1).log() + uniform.log() / wanted
