@@ -132,12 +132,18 @@ def test_pseudo_inputs_stay_where_they_are_in_a_wider_range(folder, tmp_path):
             {"bookmarks": "pins.csv", "start": None},
             "`bookmarks` are points of the model that a training",
         ),
+        ({"bookmarks": "nowhere.csv"}, "nowhere.csv"),
     ],
-    ids=["structure", "conditions", "columns", "nothing", "bookmarks"],
+    ids=["structure", "conditions", "columns", "nothing", "bookmarks", "no pins"],
 )
 def test_what_does_not_fit_is_refused(folder, old, changes, message):
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         prepare(begun(started(folder, **changes)))
+
+
+def test_bookmarks_are_read_before_the_first_step(folder, old):
+    with pytest.raises(ValueError, match="`bookmarks` must be points of the 2 latents"):
+        begun(started(folder, bookmarks=str(folder / "more.csv")))
 
 
 def test_a_training_does_not_overwrite_what_it_starts_from(folder, old):

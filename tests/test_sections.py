@@ -3,13 +3,15 @@
 import dataclasses
 import json
 
+import numpy as np
 import pytest
 from pages import contents_of
 
-from variform import EvaluationConfig, ModelConfig, RunConfig, TrainConfig, train
+from variform import EvaluationConfig, ModelConfig, RunConfig, TrainConfig, read, train
 from variform.config.in_depth import InDepth
 from variform.evaluation.sections import SECTIONS, sections_of
 from variform.pages.glossary import entry_of, formula_of
+from variform.runs.train import train_run
 from variform.system.files import write_json
 
 
@@ -48,6 +50,32 @@ def test_report_and_page_have_what_was_asked(asked):
         assert shown[section.title]["tables"][0]["rows"] == table.rows
         for row in table.rows:
             assert row[1] in report
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"factors": ("label", "colour")}, "`factors` must name what is known of the rows"),
+        ({"synthetic": True, "synthetic_target": "mass"}, "`synthetic_target` must be one of"),
+        ({"synthetic": True, "synthetic_rules": ("mass <",)}, "`synthetic_rules` must compare"),
+        ({"probe": True}, "a probe must have at least 10 training rows"),
+        ({"synthetic": True}, "at least 7 training rows"),
+        ({"factors": ("label",)}, "at least 100 rows"),
+    ],
+)
+def test_what_rows_cannot_answer_is_refused_before_the_first_step(tmp_path, asked, said):
+    source = "digits"
+    if "`" not in said:  # too few rows
+        source = tmp_path / "few.npz"
+        rows = read("digits").train.raw[:, 0].numpy()
+        parts = {"train": rows[:40], "valid": rows[40:50], "test": rows[50:55]}
+        labels = {f"y_{part}": np.arange(len(images)) % 2 for part, images in parts.items()}
+        np.savez(source, **{f"x_{part}": images for part, images in parts.items()}, **labels)
+    config = RunConfig(source=str(source), evaluation=EvaluationConfig(**asked))
+    with pytest.raises(ValueError, match=said):
+        train_run(config, tmp_path / "run")
+    assert not (tmp_path / "run" / "history.jsonl").exists()
+    assert not (tmp_path / "run" / "config.toml").exists()
 
 
 @pytest.mark.parametrize("name", SECTIONS)

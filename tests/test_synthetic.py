@@ -16,9 +16,7 @@ from variform.data.reading import dataset_from
 from variform.evaluation import privacy
 from variform.evaluation.broken_rules import broken_rules
 from variform.evaluation.likeness import distance, pairs, usefulness
-from variform.evaluation.log_likelihood import score
 from variform.evaluation.samples import tell_apart
-from variform.evaluation.sections import Scene
 from variform.evaluation.sections.synthetic import SYNTHETIC
 from variform.evaluation.synthetic import judge, synthetic
 
@@ -276,8 +274,5 @@ def test_too_few_rows_and_unknown_targets_are_refused():
 )
 def test_the_section_speaks_of_its_own_options(asked, said):
     splits = read(torch.from_numpy(rows_of(300, 2)))
-    vae = build_vae(ModelConfig(latent_dim=1, likelihood="gaussian-shared"), splits.schema)
-    asked = InDepth(synthetic=True, **asked)
-    scene = Scene(vae, splits.test, splits, score(vae, splits.test, samples=2), 2, asked)
     with pytest.raises(ValueError, match=said):
-        SYNTHETIC.measure(scene)
+        SYNTHETIC.require(InDepth(synthetic=True, **asked), splits.test, splits)

@@ -68,7 +68,11 @@ def score_factors(
         >>> round(found["scores"]["factor_vae"]["mean"], 3), found["codes"], found["factors"]["place"]["code"]
         (1.0, [0, 1], 1)
     """
-    codes, known, left_out = _whole_rows(np.asarray(codes), factors)
+    codes = np.asarray(codes)
+    if codes.ndim != 2 or not np.isfinite(codes).all():
+        raise ValueError(f"codes must be finite numbers (N, D); got {codes.shape}. Train anew.")
+    is_whole, known = whole_factors(factors, len(codes))
+    codes, left_out = codes[is_whole], int((~is_whole).sum())
     rng = np.random.default_rng(seed)
     order = rng.permutation(len(codes))[:_MOST_ROWS]
     codes, known = codes[order], [factor.take(order) for factor in known]
@@ -104,18 +108,29 @@ def score_factors(
     }
 
 
-def _whole_rows(codes: Array, factors: Mapping[str, ArrayLike]) -> tuple[Array, list[Factor], int]:
-    """The rows of which every factor is known, and how many are not."""
-    if codes.ndim != 2 or not np.isfinite(codes).all():
-        raise ValueError(f"codes must be finite numbers (N, D); got {codes.shape}. Train anew.")
+def whole_factors(factors: Mapping[str, ArrayLike], rows: int) -> tuple[Array, list[Factor]]:
+    """Of which rows every factor is known, (N,) bool, and the factors of these rows.
+
+    Args:
+        factors: As of `score_factors`.
+        rows: N.
+
+    Raises:
+        ValueError: as `score_factors`, for what is wrong whatever the codes.
+
+    Example:
+        >>> is_whole, factors = whole_factors({"size": [float("nan"), *range(200)]}, 201)
+        >>> int(is_whole.sum()), len(factors[0].values)
+        (200, 200)
+    """
     if not factors:
         raise ValueError("there must be a factor to score codes by; got none. Name some.")
     known = {name: np.asarray(values) for name, values in factors.items()}
-    is_whole = np.ones(len(codes), bool)
+    is_whole = np.ones(rows, bool)
     for name, values in known.items():
-        if values.shape != (len(codes),):
+        if values.shape != (rows,):
             raise ValueError(
-                f"factor {quoted(name)} must have a value for each of {len(codes)} rows; got {values.shape}."
+                f"factor {quoted(name)} must have a value for each of {rows} rows; got {values.shape}."
             )
         is_whole &= values != "" if values.dtype.kind in "US" else np.isfinite(values)
     if is_whole.sum() < FEWEST_ROWS:
@@ -131,7 +146,7 @@ def _whole_rows(codes: Array, factors: Mapping[str, ArrayLike]) -> tuple[Array, 
                 f"factor {quoted(factor.name)} must have at least 2 values, and a category at most {_MOST_CLASSES}; "
                 f"got {count}. Leave it out."
             )
-    return codes[is_whole], whole, int((~is_whole).sum())
+    return is_whole, whole
 
 
 class _Measured:

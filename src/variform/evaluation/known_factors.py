@@ -13,7 +13,7 @@ from variform.data.conditions import by_condition
 from variform.data.dataset import Dataset, Splits
 from variform.data.sources import sprites
 from variform.evaluation.exploration import encode
-from variform.evaluation.factor_scores import score_factors
+from variform.evaluation.factor_scores import score_factors, whole_factors
 from variform.evaluation.factors import Array
 from variform.evaluation.latents import used_codes
 from variform.model.vae import VAE, HasVAE, vae_of
@@ -60,6 +60,27 @@ def known_factors(data: Dataset, names: tuple[str, ...] = (ALL,)) -> dict[str, A
             f"such as {listed(list(everything))}."
         )
     return {**known, **{name: everything[name] for name in wanted}}
+
+
+def require_factors(rows: Dataset, names: tuple[str, ...]) -> None:
+    """Refuse factors that are not known of these rows, or by which no codes can be scored.
+
+    Args:
+        rows: The rows; of sprites others are scored, of which the same is known.
+        names: Which, as for `known_factors`.
+
+    Raises:
+        ValueError: as `known_factors` and `score_factors`.
+
+    Example:
+        >>> from variform import read
+        >>> require_factors(read({"x": range(900), "y": range(900, 1800)}).test, ("y,z",))
+        Traceback (most recent call last):
+        ValueError: `factors` must name what is known of the rows, such as x, y; got z. Choose from these.
+    """
+    known = known_factors(rows, names)
+    if not is_sprites(rows):
+        whole_factors(known, len(rows))
 
 
 def is_sprites(data: Dataset) -> bool:

@@ -78,13 +78,7 @@ def probe(
         ({'codes': 2, 'pca': 2, 'columns': 64}, ['codes', 'pca', 'columns', 'guess', 'codes_minus_pca'])
     """
     vae = vae_of(vae)
-    fewest = min(len(data), len(train))
-    require(
-        fewest >= FEWEST_ROWS,
-        f"a probe must have at least {FEWEST_ROWS} training rows and {FEWEST_ROWS} others",
-        f"{fewest} of one",
-        "Choose another `split`, or bring more rows.",
-    )
+    require_rows(len(data), len(train))
     fitted, judged = some_rows(data, train)
     spaces = represented(vae, fitted, judged, seed=seed)
     classes = dict(_classes(fitted, judged))
@@ -106,6 +100,24 @@ def probe(
         "neighbourhoods": clusters.neighbourhoods(spaces, neighbours),
         "clusters": clusters.separation(spaces, counts[0] if counts else None, seed=seed),
     }
+
+
+def require_rows(data: int, train: int) -> None:
+    """Refuse to probe on fewer than 10 rows, or from as few.
+
+    Example:
+        >>> require_rows(3, 100)
+        Traceback (most recent call last):
+        ValueError: a probe must have at least 10 training rows and 10 others; got 3 of one. Choose another `split`, \
+or bring more rows.
+    """
+    fewest = min(data, train)
+    require(
+        fewest >= FEWEST_ROWS,
+        f"a probe must have at least {FEWEST_ROWS} training rows and {FEWEST_ROWS} others",
+        f"{fewest} of one",
+        "Choose another `split`, or bring more rows.",
+    )
 
 
 def linear_fits(vae: VAE, data: Dataset, train: Dataset, *, seed: int = 0) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from torch import Tensor
 from variform.config.checks import checked, require
 from variform.config.words import quoted
 from variform.data.conditions import by_condition
+from variform.data.constraints import Constraint
 from variform.data.dataset import Dataset
 from variform.data.schema import Schema
 from variform.evaluation import privacy
@@ -77,7 +78,7 @@ def synthetic(
     """
     vae = vae_of(vae)
     train, holdout = (_some(rows, MOST_ROWS) for rows in (train, holdout))
-    _require_rows(len(train), len(holdout))
+    require_judged(train, holdout, rules=rules, target=target)
     schema = train.schema
     beside = _drawn_beside(train, holdout, seed)
     is_drawn = schema.kind == "table" or schema.seen_levels == 2
@@ -105,6 +106,32 @@ def synthetic(
         pairs_of_rows = found["copies"]["examples"]
         found["copies"]["examples"] = [[row, number_of[other]] for row, other in pairs_of_rows]
     return found | {"drawn": "draws" if is_drawn else "means"}
+
+
+def require_judged(
+    train: Dataset, holdout: Dataset, *, rules: Sequence[str] = (), target: str = ""
+) -> None:
+    """Refuse what `synthetic` could not judge, whatever the model, before anything is drawn.
+
+    Raises:
+        ValueError: as `synthetic`.
+
+    Example:
+        >>> from variform import read
+        >>> data = read({"mass": range(300), "wall": range(300, 600)})
+        >>> require_judged(data.train, data.test, target="colour")
+        Traceback (most recent call last):
+        ValueError: `target` must be one of 'mass', 'wall'; got 'colour'. Choose one of them, or leave it out.
+    """
+    schema = train.schema
+    _require_rows(len(train), len(holdout))
+    for text in rules:
+        Constraint(text, schema.columns)
+    if target:
+        known = _names(schema)
+        if len(known) > _WIDE:
+            known = [f"PC{place}" for place in range(1, _COMPONENTS + 1)]
+        _require_target(target, [*known, *(one.name for one in schema.conditions)])
 
 
 def _require_rows(train: int, holdout: int) -> None:
@@ -192,8 +219,12 @@ def _columns(schema: Schema, parts: Sequence[Array]) -> _Columns:
     flat = tuple(part.reshape(len(part), -1).astype(np.float64) for part in parts)
     kinds = schema.kinds if schema.kind == "table" else ()
     categorical = [place for place, kind in enumerate(kinds) if kind in ("category", "binary")]
-    names = list(schema.columns) or [f"pixel {place}" for place in range(flat[0].shape[1])]
-    return _Columns(flat, names, categorical)
+    return _Columns(flat, _names(schema), categorical)
+
+
+def _names(schema: Schema) -> list[str]:
+    size = math.prod(schema.shape)
+    return list(schema.columns) or [f"pixel {place}" for place in range(size)]
 
 
 def _condition_columns(schema: Schema, parts: Sequence[Tensor]) -> _Columns:
@@ -323,15 +354,19 @@ def _told_apart(columns: _Columns, seed: int) -> dict[str, Any]:
     }
 
 
+def _require_target(target: str, names: Sequence[str]) -> None:
+    require(
+        target in names,
+        f"`target` must be one of {', '.join(map(quoted, names[:20]))}",
+        quoted(target),
+        "Choose one of them, or leave it out.",
+    )
+
+
 def _targets(columns: _Columns, conditions: Sequence[str], target: str) -> list[int]:
     """Which columns are predicted: the one that is asked for, conditions, or some of all."""
     if target:
-        require(
-            target in columns.names,
-            f"`target` must be one of {', '.join(map(quoted, columns.names[:20]))}",
-            quoted(target),
-            "Choose one of them, or leave it out.",
-        )
+        _require_target(target, columns.names)
         return [columns.names.index(target)]
     width = len(columns.names)
     first = [width - len(conditions) + place for place in range(len(conditions))]

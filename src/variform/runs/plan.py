@@ -14,6 +14,7 @@ from variform.config.settling import chosen, reading, settled, total_steps
 from variform.data.dataset import Splits
 from variform.data.reading import read, read_like
 from variform.data.sources.formats import FORMATS, source_format
+from variform.evaluation.sections import require_measurable
 from variform.model.build import build_vae
 from variform.model.choosing import chosen_model
 from variform.model.vae import VAE
@@ -151,6 +152,7 @@ def prepare(
     for data in (splits.train, splits.valid):
         require_labels(objective, data)
         require_weights_fit(objective, data)
+    require_measurable(config.evaluation, splits.test, splits)
     return Plan(config, splits, vae, line, budget)
 
 

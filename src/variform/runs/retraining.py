@@ -114,6 +114,8 @@ def started(config: RunConfig) -> RunConfig:
     known = start.vae.config
     assert known is not None  # of a model from a file
     bookmarks = config.bookmarks
+    if bookmarks is not None:
+        _bookmarks(bookmarks, start)
     return dataclasses.replace(
         config,
         start=str(start.path.absolute()),

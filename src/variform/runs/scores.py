@@ -16,7 +16,7 @@ from variform.evaluation.illnesses.signs import signs
 from variform.evaluation.log_likelihood import Scores, score
 from variform.evaluation.pareto import FEWEST_SAMPLES
 from variform.evaluation.probes import linear_fits
-from variform.evaluation.sections import Scene, measured
+from variform.evaluation.sections import Scene, measured, require_measurable
 from variform.evaluation.summary import summary
 from variform.evaluation.tables import PCAS
 from variform.export.sampler_file import identity
@@ -43,6 +43,7 @@ def assess(
     refine = run.config.evaluation.refine if refine is None else refine
     in_depth = run.config.evaluation if in_depth is None else in_depth
     rows: Dataset = getattr(splits, split)
+    require_measurable(in_depth, rows, splits)
     scores = score(run.vae, rows, samples=samples, seed=seed, progress=progress)
     baselines = evaluate_baselines(run.vae, rows, splits.train, scores, seed=seed)
     refined = None

@@ -1,9 +1,15 @@
 """How far single codes stand for single known factors."""
 
+from typing import TYPE_CHECKING
+
+from variform.config.in_depth import InDepth
 from variform.config.words import Own
 from variform.evaluation.factors import SCORES
 from variform.evaluation.sections.section import Lines, Numbers, Scene, Section
 from variform.evaluation.tables import show
+
+if TYPE_CHECKING:
+    from variform.data.dataset import Dataset, Splits
 
 _MEANINGS = {
     "mig": "Mutual information gap: how far the code that tells most of a factor is ahead of the next, as a share of "
@@ -39,6 +45,12 @@ _HEADS = {
 }
 
 _NOTHING_LEFT = "nothing is left"
+
+
+def _require(asked: InDepth, rows: "Dataset", _splits: "Splits") -> None:
+    from variform.evaluation.known_factors import require_factors
+
+    require_factors(rows, asked.factors)
 
 
 def _measure(scene: Scene) -> Numbers:
@@ -92,6 +104,7 @@ FACTORS = Section(
     title="Disentanglement",
     question="Does each code stand for one of the factors that are known, and for no other?",
     is_asked=lambda asked: bool(asked.factors),
+    require=_require,
     measure=_measure,
     answer=_answer,
     tables=_tables,

@@ -1,10 +1,14 @@
 """What the latents hold."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from variform.config.in_depth import InDepth
 from variform.config.words import Own, quoted
 from variform.evaluation.sections.section import Lines, Numbers, Scene, Section
 from variform.evaluation.tables import show
+
+if TYPE_CHECKING:
+    from variform.data.dataset import Dataset, Splits
 
 _OF_CLASSES = {
     "accuracy": "accuracy, linear probe",
@@ -67,13 +71,19 @@ _CLEAR = 3.0  # standard errors: there are a dozen measures
 _MOST_SHOWN = 12  # columns
 
 
-def _measure(scene: Scene) -> Numbers:
-    from variform.evaluation.probes import probe
+def _require(_asked: InDepth, rows: "Dataset", splits: "Splits") -> None:
+    from variform.evaluation.probes import require_rows
 
-    if scene.rows is scene.splits.train:
+    if rows is splits.train:
         raise ValueError(
             "`probe` learns from the training rows and judges on others; got `split='train'`. Choose test or valid."
         )
+    require_rows(len(rows), len(splits.train))
+
+
+def _measure(scene: Scene) -> Numbers:
+    from variform.evaluation.probes import probe
+
     return probe(scene.vae, scene.rows, scene.splits.train, seed=scene.seed)
 
 
@@ -186,6 +196,7 @@ PROBE = Section(
     question="What do the codes tell of labels, responses and columns, and do rows that are alike stay together, "
     "more than in as many principal components?",
     is_asked=lambda asked: asked.probe,
+    require=_require,
     measure=_measure,
     answer=_answer,
     tables=_tables,

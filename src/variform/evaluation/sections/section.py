@@ -70,6 +70,8 @@ class Section:
         tables: What it found, as tables of text.
         meanings: What heads, and names at the beginning of rows, mean in a sentence or two each.
         headings: Where they lead on to, by the same names: a heading of the glossary, and the tag of a formula or "".
+        require: Refuses what is asked and cannot be measured on these rows by any model; a training asks before its
+            first step.
 
     Example:
         >>> from variform.evaluation.sections import SECTIONS
@@ -85,3 +87,4 @@ class Section:
     tables: Callable[[Numbers], list[Lines]]
     meanings: Mapping[str, str] = field(default_factory=dict)
     headings: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    require: Callable[[InDepth, "Dataset", "Splits"], None] = lambda _asked, _rows, _splits: None

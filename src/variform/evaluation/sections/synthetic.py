@@ -1,10 +1,14 @@
 """What synthetic rows are good for, and whom they betray."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from variform.config.in_depth import InDepth
 from variform.config.words import Own
 from variform.evaluation.sections.section import Lines, Numbers, Scene, Section
 from variform.evaluation.tables import show
+
+if TYPE_CHECKING:
+    from variform.data.dataset import Dataset, Splits
 
 _NEARER = "nearer to training rows"
 _COPIES = "copies of training rows"
@@ -50,26 +54,33 @@ _HEADINGS = {
 _HALF = "0.5"
 
 
-def _measure(scene: Scene) -> Numbers:
-    from variform.evaluation.synthetic import synthetic
+def _require(asked: InDepth, rows: "Dataset", splits: "Splits") -> None:
+    from variform.evaluation.synthetic import require_judged
 
-    if scene.rows is scene.splits.train:
+    if rows is splits.train:
         raise ValueError(
             "`synthetic` holds training rows against others; got `split='train'`. Choose test or valid."
         )
-    asked = scene.asked
     try:
-        return synthetic(
-            scene.vae,
-            scene.splits.train,
-            scene.rows,
-            rules=asked.synthetic_rules,
-            target=asked.synthetic_target,
-            seed=scene.seed,
+        require_judged(
+            splits.train, rows, rules=asked.synthetic_rules, target=asked.synthetic_target
         )
     except ValueError as error:
         text = str(error).replace("`target`", "`synthetic_target`")
         raise ValueError(text.replace("`rule`", "`synthetic_rules`")) from error
+
+
+def _measure(scene: Scene) -> Numbers:
+    from variform.evaluation.synthetic import synthetic
+
+    return synthetic(
+        scene.vae,
+        scene.splits.train,
+        scene.rows,
+        rules=scene.asked.synthetic_rules,
+        target=scene.asked.synthetic_target,
+        seed=scene.seed,
+    )
 
 
 def _answer(found: Numbers) -> str:
@@ -157,6 +168,7 @@ SYNTHETIC = Section(
     question="May rows that the model draws be handed out in place of the data: whom do they betray, and what are they "
     "good for?",
     is_asked=lambda asked: asked.synthetic,
+    require=_require,
     measure=_measure,
     answer=_answer,
     tables=_tables,
