@@ -177,6 +177,7 @@ EXTRAS = {
     "hub.py": "hub",
     "onnx.py": "onnx",
     "serving.py": "serve",
+    "stack.py": "compress",
     "widget.py": "notebook",
 }
 """The modules that may import what an extra brings."""

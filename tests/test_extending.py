@@ -160,6 +160,7 @@ def test_its_trivial_model_is_that_of_scipy(workspace):
 def test_it_leaves_torch_and_has_a_page(workspace):
     """An export compares its answers with torch's before it leaves anything in the folder."""
     assert {file.name for file in (workspace / "for-numpy").iterdir()} == {
+        "codec.py",
         "model.npz",
         "reader.py",
         "score.py",

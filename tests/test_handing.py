@@ -111,7 +111,7 @@ def test_numpy_answers_as_torch_where_there_is_no_torch(asked, tmp_path):
     vae, questions, wanted = asked
     folder = tmp_path / "out"
     names = [path.name for path in hand_over(vae, "numpy", folder)]
-    assert names == ["model.npz", "reader.py", "score.py"]
+    assert names == ["codec.py", "model.npz", "reader.py", "score.py"]
     text = (folder / "reader.py").read_text()
     assert len(text.splitlines()) <= 50 and max(map(len, text.splitlines())) <= 120
     assert set(re.findall(r"^(?:import|from) (\w+)", text, re.MULTILINE)) <= {
@@ -224,12 +224,13 @@ def test_the_command_writes_each_form_of_a_file_or_a_folder(small, tmp_path, mon
     monkeypatch.chdir(tmp_path)
     Path("run").mkdir()
     save(small, "run/model.safetensors")
-    for form, files in (("onnx", 4), ("numpy", 3), ("safetensors", 2)):
+    for form, files in (("onnx", 4), ("numpy", 4), ("safetensors", 2)):
         assert cli.run(["export", "run", "--to", form]) == 0
         assert capsys.readouterr().out.count("\n") == files
         assert len(list(Path("run", form).iterdir())) == files
     assert cli.run(["export", "run/model.safetensors", "--to", "numpy", "--out", "other"]) == 0
     assert sorted(path.name for path in Path("other").iterdir()) == [
+        "codec.py",
         "model.npz",
         "reader.py",
         "score.py",

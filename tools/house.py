@@ -33,6 +33,7 @@ ROOMS = {
     "training": "the loop, the step, and the state to go on from",
     "evaluation": "how good is p(x), and what comes out",
     "export": "files for us and for other programs",
+    "compression": "rows as files that a model makes",
     "design": "spaces to look for designs in, and which are good",
     "pages": "pictures, report, explorer",
     "runs": "one folder, from plan to comparison",

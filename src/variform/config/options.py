@@ -16,6 +16,7 @@ NAMES = frozenset(
             "apart",
             "architecture",
             "attribution",
+            "beside",
             "bookmarks",
             "by",
             "callback",

@@ -1,7 +1,7 @@
 """Handing over: a trained model as files for programs that have no variform, compared with torch as they are written.
 
 onnx          encoder.onnx and decoder.onnx, score.onnx and prior.onnx
-numpy         model.npz, reader.py and score.py, which need NumPy alone
+numpy         model.npz, reader.py, score.py and codec.py, which need NumPy alone
 safetensors   model.safetensors, the model file, and model.json, what it says of itself
 """
 
@@ -23,10 +23,12 @@ from variform.config.checks import checked
 from variform.config.toml import to_dict
 from variform.data.schema import Schema
 from variform.evaluation import exploration
-from variform.export import reader, score
+from variform.export import codec, reader, score
+from variform.export.coding import lower_codec
 from variform.export.inspection import inspect
-from variform.export.lowering import Program, Step, knows_spread, lower_decoder, lower_encoder
+from variform.export.lowering import Step, knows_spread, lower_decoder, lower_encoder
 from variform.export.model_file import save
+from variform.export.plain import plain
 from variform.export.scoring import lower_prior, lower_score
 from variform.model.importance import weights_of
 from variform.model.vae import VAE, HasVAE, evaluating, vae_of
@@ -42,7 +44,6 @@ Ask = Callable[[str, Array, Array | None], Array]
 _BATCHES = 1, 7  # that are compared
 _SAMPLES = 5  # of a score that is compared
 _WIDTH = 120
-_NAMES_OF_ARRAYS = ("weight", "bias", "value", "low", "high")
 
 
 @checked
@@ -71,7 +72,7 @@ def hand_over(vae: VAE | HasVAE, form: Form, folder: str | os.PathLike[str]) -> 
         >>> from variform import ModelConfig, build_vae, read
         >>> vae = build_vae(ModelConfig(latent_dim=2, hidden=(8,)), read("digits").schema)
         >>> [path.name for path in hand_over(vae, "numpy", Path(tempfile.mkdtemp()) / "new")]
-        ['model.npz', 'reader.py', 'score.py']
+        ['codec.py', 'model.npz', 'reader.py', 'score.py']
     """
     vae = vae_of(vae)
     if vae.config is None or vae.schema is None:
@@ -85,11 +86,13 @@ def hand_over(vae: VAE | HasVAE, form: Form, folder: str | os.PathLike[str]) -> 
     return sorted(Path(folder).iterdir())
 
 
-def left_out(vae: VAE | HasVAE) -> dict[str, str]:
-    """What has no steps, of `score` and `prior`, and why; encoder and decoder leave without them.
+@checked
+def left_out(vae: VAE | HasVAE, form: Form = "onnx") -> dict[str, str]:
+    """What a form has no steps for, of `score`, `prior` and in NumPy `codec`, and why; the rest leaves without them.
 
     Args:
         vae: As of `hand_over`.
+        form: As of `hand_over`.
 
     Example:
         >>> from variform import ModelConfig, build_vae, read
@@ -97,8 +100,11 @@ def left_out(vae: VAE | HasVAE) -> dict[str, str]:
         >>> list(left_out(build_vae(config, read("digits").schema)))
         ['score']
     """
-    why = {}
-    for part, lower in {"score": lower_score, "prior": lower_prior}.items():
+    why: dict[str, str] = {}
+    parts: dict[str, Callable[[VAE], object]] = {"score": lower_score, "prior": lower_prior}
+    if form == "numpy":
+        parts["codec"] = lambda vae: lower_codec(vae, {})
+    for part, lower in parts.items():
         try:
             lower(vae_of(vae))
         except ValueError as error:
@@ -142,7 +148,7 @@ def _write_onnx(vae: VAE, folder: Path) -> None:
 def _write_numpy(vae: VAE, folder: Path) -> None:
     has_spread = knows_spread(vae)
     programs = {"encoder": lower_encoder(vae), "decoder": lower_decoder(vae, spread=has_spread)}
-    why = left_out(vae)
+    why = left_out(vae, "numpy")
     if "score" not in why:
         programs |= lower_score(vae)._asdict()
     if "prior" not in why:
@@ -155,7 +161,7 @@ def _write_numpy(vae: VAE, folder: Path) -> None:
             "in_shape": program.in_shape,
             "context_dim": program.context_dim,
             "out_shape": program.out_shape,
-            "steps": [_plain(step, part, program, model) for step in program.steps],
+            "steps": [plain(step, part, program, model) for step in program.steps],
         }
         about[part] |= {"parts": 1 + has_spread} if part == "decoder" else {}
         if part not in examples:
@@ -164,6 +170,8 @@ def _write_numpy(vae: VAE, folder: Path) -> None:
         if context is None:
             context = np.zeros((len(points), 0))
         model |= {f"{part} given": points, f"{part} context": context, f"{part} wanted": wanted}
+    if "codec" not in why:
+        about["codec"] = lower_codec(vae, model)
     if "score" not in why:
         scored = _scored(vae, _BATCHES[-1])
         context = np.zeros((len(scored.x), 0)) if scored.context is None else scored.context
@@ -173,73 +181,14 @@ def _write_numpy(vae: VAE, folder: Path) -> None:
     model["about"] = np.frombuffer(json.dumps(about, sort_keys=True).encode(), np.uint8)
     np.savez(folder / "model.npz", allow_pickle=False, **model)
     write_text(folder / "reader.py", reader_for(about))
-    text = Path(score.__file__).read_text(encoding="utf-8").replace("# fmt: off\n", "")
-    write_text(folder / "score.py", text.replace("variform.export.reader", "reader"))
+    for module, name in ((score, "score.py"), (codec, "codec.py")):
+        text = Path(module.__file__).read_text(encoding="utf-8").replace("# fmt: off\n", "")
+        write_text(folder / name, text.replace("variform.export.reader", "reader"))
     with np.load(folder / "model.npz") as file:
         written = dict(file)
     _require_agreement(vae, lambda *question: reader.answer(written, *question), "NumPy")
     if "score" not in why:
         _require_same_scores(vae, lambda asked: score.score(written, *asked[:3]), "NumPy")
-
-
-def _plain(step: Step, part: str, program: Program, model: dict[str, Array]) -> Step:
-    """A step in the reader's own words; its arrays go to `model`."""
-    plain = dict(step)
-    for name in _NAMES_OF_ARRAYS:
-        if isinstance(step.get(name), str):
-            plain[name] = _kept(f"{part} {step[name]}", program.weights[step[name]], step, model)
-    if step["op"] == "branches":
-        branches = []
-        for steps in step["branches"]:
-            branches.append([_plain(inner, part, program, model) for inner in steps])
-        return {"op": step["join"], "branches": branches}
-    if step["op"] == "levels":
-        return {**step, "op": step["of"]}
-    if step["op"].startswith("convolve"):
-        return _plain_convolution(step, plain["weight"], program, model)
-    return plain
-
-
-def _kept(name: str, array: Array, step: Step, model: dict[str, Array]) -> str:
-    """The name of an array in `model`, which has it once: the decoder stands in the score too."""
-    if not step["op"].startswith("convolve"):  # whose weights are turned round
-        for other, known in model.items():
-            if known.dtype == array.dtype and np.array_equal(known, array, equal_nan=True):
-                return other
-    model[name] = array
-    return name
-
-
-def _plain_convolution(step: Step, name: str, program: Program, model: dict[str, Array]) -> Step:
-    """A convolution in the reader's own words; `name` is that of its weights in `model`.
-
-    A transposed convolution is one of the inputs spread out, with the weights turned round: the reader knows no other.
-    """
-    weight, pads = model[name], step["padding"]
-    more = step.get("output_padding", [0, 0])
-    spread, stride = [1, 1], step["stride"]
-    if step["op"] == "convolve-transposed":
-        spread, stride = stride, spread
-        pads = [kernel - 1 - pad for kernel, pad in zip(weight.shape[2:], pads, strict=True)]
-        weight = np.ascontiguousarray(weight[:, :, ::-1, ::-1].swapaxes(0, 1))
-        model[name] = weight
-    if min(pads) < 0:
-        raise ValueError(
-            "the padding of a transposed convolution must be smaller than its kernel. Use `to='onnx'`."
-        )
-    bias = (
-        np.zeros(len(weight), np.float32) if step["bias"] is None else program.weights[step["bias"]]
-    )
-    model[f"{name} bias"] = bias[:, None, None]
-    sides = [[pad, pad + extra] for pad, extra in zip(pads, more, strict=True)]
-    return {
-        "op": "convolve",
-        "weight": name,
-        "bias": f"{name} bias",
-        "spread": spread,
-        "stride": stride,
-        "pads": [[0, 0], [0, 0], *sides],
-    }
 
 
 def reader_for(about: dict[str, Any]) -> str:
@@ -255,6 +204,8 @@ def reader_for(about: dict[str, Any]) -> str:
     used: set[str] = set()
     for part in parts:
         used |= set(_words(about[part]["steps"])) if part in about else set()
+    for part in ("encoder", "decoder"):
+        used |= set(_words(about.get("codec", {}).get(part, ())))
     helpers = {
         "planes": {"context"},
         "softmax": {"mean", "variance"},

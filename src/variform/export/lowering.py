@@ -171,7 +171,7 @@ def lower_encoder(vae: VAE) -> Program:
     if vae.schema is not None:
         lower_preparation(encoding, vae.schema)
     if vae.features is not None:
-        _features(encoding, vae.features)
+        lower_features(encoding, vae.features)
     lower_network(encoding, vae.encoder, vae.context_dim)
     _moments(encoding, vae.posterior)
     return Program(
@@ -682,7 +682,8 @@ def lower_preparation(encoding: Lowering, schema: Schema) -> None:
         encoding.map("step")
 
 
-def _features(encoding: Lowering, features: FilledGaps | LogCounts | TableFeatures) -> None:
+def lower_features(encoding: Lowering, features: FilledGaps | LogCounts | TableFeatures) -> None:
+    """What the encoder sees of rows with gaps, of counts and of mixed tables."""
     if isinstance(features, FilledGaps):
         encoding.fill(features.centre)
         return

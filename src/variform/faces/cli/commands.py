@@ -29,6 +29,7 @@ from cyclopts import (
 
 from variform.config.options import in_options
 from variform.config.toml import to_dict
+from variform.faces.cli.compress import compress, decompress
 from variform.faces.cli.design import design
 from variform.faces.cli.evaluate import compare, doctor, evaluate, explain, info
 from variform.faces.cli.explore import draw, explore, serve, show
@@ -131,6 +132,8 @@ COMMANDS: dict[str, Callable[..., int | None]] = {
     "reconstruct": with_trust(reconstruct),
     "impute": with_trust(impute),
     "outliers": with_trust(outliers),
+    "compress": with_trust(compress),
+    "decompress": with_trust(decompress),
     "explore": with_trust(explore),
     "serve": with_trust(serve),
     "draw": with_trust(draw),
@@ -160,7 +163,17 @@ GROUPS = {
         "info",
         "explain",
     ),
-    "Use": ("generate", "sampler", "encode", "decode", "reconstruct", "impute", "outliers"),
+    "Use": (
+        "generate",
+        "sampler",
+        "encode",
+        "decode",
+        "reconstruct",
+        "impute",
+        "outliers",
+        "compress",
+        "decompress",
+    ),
     "Search": ("study", "design"),
     "Share": ("export", "card", "push", "pull"),
     "Set up": ("config", "completion", "profile"),

@@ -29,7 +29,7 @@ def hand_over(
 
     Args:
         run: Folder of a run, or a model.safetensors.
-        to: `onnx`: encoder, decoder, score and prior, .onnx each; `numpy`: model.npz, reader.py and score.py;
+        to: `onnx`: encoder, decoder, score and prior, .onnx each; `numpy`: model.npz, reader.py, score.py and codec.py;
             `safetensors`: the model file, and what it says of itself as model.json.
         out: A new folder; by default onnx, numpy or safetensors in the run's folder.
     """
@@ -43,7 +43,7 @@ def hand_over(
     for path in paths:
         say(f"{path.stat().st_size:>12,} bytes  {folder / path.name}")
     if to != "safetensors":
-        for part, why in handover.left_out(vae).items():
+        for part, why in handover.left_out(vae, to).items():
             say(f"The {part} is left out: {why}")
 
 
