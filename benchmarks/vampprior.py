@@ -56,7 +56,8 @@ def write_data(name: str, source: Path, folder: Path) -> Path:
 def configured(options: argparse.Namespace, source: Path) -> RunConfig:
     rows = 1565 if options.data == "frey" else 50_000
     model = ModelConfig(
-        latent_dim=40,
+        latent_dim=40 if options.levels == 1 else None,
+        latents=(40, 40) if options.levels == 2 else (),
         likelihood="logistic" if options.data == "frey" else "bernoulli",
         hidden=(300, 300),
         gated=True,
@@ -110,6 +111,7 @@ def main() -> None:
     parser.add_argument("source", type=Path)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--prior", choices=("normal", "vamp"), default="normal")
+    parser.add_argument("--levels", type=int, choices=(1, 2), default=1)
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--batch-size", type=int)
     parser.add_argument("--learning-rate", type=float)
@@ -119,7 +121,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
-    folder, started = options.folder / f"{options.data}-{options.prior}", time.perf_counter()
+    name = f"{options.data}-{options.prior}" + ("-two" if options.levels == 2 else "")
+    folder, started = options.folder / name, time.perf_counter()
     if (folder / "evaluation.json").exists():
         run = open_run(folder)
     elif (folder / "checkpoint.safetensors").exists():

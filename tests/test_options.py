@@ -31,7 +31,7 @@ from variform.faces.cli.train import latent_dim
         ("Choose another `folder`.", "Choose another --out."),
         ("Choose another `path`.", "Choose another --out."),
         # what is no option, or no value, stays
-        ("the `heads` of `latents=3`", "the `heads` of `latents=3`"),
+        ("the `heads` of `vowels=3`", "the `heads` of `vowels=3`"),
         ("`learning_rate=smaller`", "`learning_rate=smaller`"),
         (
             "run `variform compare` once, then `pip install x`",

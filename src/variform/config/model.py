@@ -25,8 +25,11 @@ class ModelConfig:
     Args:
         latent_dim: Number of latent dimensions; by default as many as PCA of the training rows has components that say
             something, 10 for images, and fewer than there are columns.
+        latents: Dimensions of several latents instead of one, for example 40,40: each is given by those after it,
+            and the first lies nearest to the data.
         posterior: q(z|x): `diagonal`, a Gaussian with independent latents; `full`, a Gaussian with a covariance matrix;
-            `iaf`, an inverse autoregressive flow, which need not be Gaussian.
+            `iaf`, an inverse autoregressive flow, which need not be Gaussian; `ladder`, of several latents, what the
+            row says of each times what the prior says.
         prior: p(z): `normal`, N(0, I); `mixture`, a learned mixture of Gaussians; `vamp`, the mixture of the posteriors
             of learned pseudo-inputs; `flow`, a learned autoregressive flow.
         components: Number of Gaussians of the `mixture` prior, or of pseudo-inputs of the `vamp` prior.
@@ -63,8 +66,9 @@ class ModelConfig:
     """
 
     latent_dim: Count | None = None
+    latents: tuple[Count, ...] = ()
     likelihood: LikelihoodChoice = "auto"
-    posterior: Literal["diagonal", "full", "iaf"] = "diagonal"
+    posterior: Literal["diagonal", "full", "iaf", "ladder"] = "diagonal"
     prior: Literal["normal", "mixture", "vamp", "flow"] = "normal"
     components: Count = 100
     transforms: Count = 3
@@ -92,7 +96,7 @@ class ModelConfig:
             >>> ModelConfig().latent_width, ModelConfig(latent_dim=2).latent_width
             (10, 2)
         """
-        return self.latent_dim or LATENTS
+        return sum(self.latents) or self.latent_dim or LATENTS
 
     @property
     def is_mlp(self) -> bool:
@@ -124,6 +128,7 @@ def require_effect(model: ModelConfig) -> None:
 or use `prior` mixture or vamp.
     """
     _require_effect_beside_own(model)
+    _require_levels(model)
     for field in dataclasses.fields(model):
         value, parts = getattr(model, field.name), PART_OPTIONS.get(field.name, {})
         if (
@@ -136,6 +141,36 @@ or use `prior` mixture or vamp.
             instead = " or ".join(f"`{part}` {' or '.join(known)}" for part, known in parts.items())
             rule = f"`{field.name}` must be left out with {with_}, which {does} not use it"
             require(False, rule, value, f"Leave it out, or use {instead}.")
+
+
+def _require_levels(model: ModelConfig) -> None:
+    """Refuse what several latents cannot be, and what only they have."""
+    if not model.latents:
+        require(
+            model.posterior != "ladder",
+            "`posterior='ladder'` must have several latents",
+            "none",
+            "Give their dimensions, for example `latents=(20, 10)`, or use `posterior='diagonal'`.",
+        )
+        return
+    require(
+        len(model.latents) > 1,
+        "`latents` must name the dimensions of two latents or more",
+        model.latents,
+        "Use `latent_dim` for one.",
+    )
+    require(
+        model.latent_dim in (None, sum(model.latents)),
+        "`latent_dim` must be left out with `latents`, whose sum it is",
+        model.latent_dim,
+        "Leave it out.",
+    )
+    require(
+        model.posterior in ("diagonal", "ladder"),
+        "`posterior` must be diagonal or ladder with several latents",
+        model.posterior,
+        "Use one of these, or `latent_dim` for one latent.",
+    )
 
 
 _OF_BUILT_IN = (

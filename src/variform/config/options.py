@@ -95,8 +95,8 @@ def in_options(text: str) -> str:
     Example:
         >>> in_options("Use `likelihood='gaussian-per-feature'` or a smaller `learning_rate`.")
         'Use --likelihood gaussian-per-feature or a smaller --learning-rate.'
-        >>> in_options("`deterministic=False`, `image_size=[32, 32]`, `latents`, '`label`'")
-        "--no-deterministic, --image-size 32,32, `latents`, '`label`'"
+        >>> in_options("`deterministic=False`, `image_size=[32, 32]`, `vowels`, '`label`'")
+        "--no-deterministic, --image-size 32,32, `vowels`, '`label`'"
     """
     return with_fields(text, _in_options)
 

@@ -60,7 +60,15 @@ class DiagonalGaussian(Law):
         self, sample_shape: Shape = (), *, stick: bool = False
     ) -> tuple[Tensor, Tensor]:
         """As of any law; the distance from the mean is the noise's, which no rounding of z changes."""
-        noise = self._noise(sample_shape, self.loc)
+        return self.of_noise(self._noise(sample_shape, self.loc), stick=stick)
+
+    def of_noise(self, noise: Tensor, *, stick: bool = False) -> tuple[Tensor, Tensor]:
+        """The draws that come of noise of N(0, 1), (*sample, *batch, *event), and their log-densities.
+
+        Args:
+            noise: The noise.
+            stick: As of `rsample_and_log_prob`.
+        """
         z, log_var = self._from(noise), self.log_var
         if stick:  # the noise from which the law with fixed parameters would have made z
             from_mean = over_std(only_gradient(self.loc), log_var.detach())

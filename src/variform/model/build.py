@@ -11,6 +11,8 @@ from variform.config.checks import checked
 from variform.config.model import OWN_PARTS, ModelConfig
 from variform.data.schema import Schema
 from variform.model.features import FilledGaps, LogCounts, TableFeatures
+from variform.model.hierarchy import HierarchicalPosterior, HierarchicalPrior, LadderPosterior
+from variform.model.hierarchy import Network as LevelNetwork
 from variform.model.likelihoods import Likelihood, build_likelihood, usual_likelihood
 from variform.model.networks import MLP, ConvolutionalDecoder, ConvolutionalEncoder
 from variform.model.own_networks import Factory, code_of, make
@@ -147,11 +149,13 @@ def _build_networks(
 def _build_decoder(
     config: ModelConfig, given: tuple[int, ...], decoded: tuple[int, ...]
 ) -> MLP | ConvolutionalDecoder:
-    decoder_hidden = (
-        tuple(reversed(config.hidden)) if config.decoder_hidden is None else config.decoder_hidden
-    )
     decoder = MLP if config.network == "mlp" else ConvolutionalDecoder
-    return decoder(given, decoded, hidden=decoder_hidden, **_options(config))
+    return decoder(given, decoded, hidden=_decoder_hidden(config), **_options(config))
+
+
+def _decoder_hidden(config: ModelConfig) -> tuple[int, ...]:
+    mirrored = tuple(reversed(config.hidden))
+    return mirrored if config.decoder_hidden is None else config.decoder_hidden
 
 
 def _build_encoder(
@@ -174,10 +178,13 @@ def _build_classifier(
 
 
 def _options(config: ModelConfig) -> dict[str, Any]:
-    names = ("activation", "gated", "dropout", "layer_norm", "initialisation")
-    options = {name: getattr(config, name) for name in names}
     stages = {"filters": config.filters, "residual": config.network == "residual"}
-    return options | (stages if config.network != "mlp" else {})
+    return _dense_options(config) | (stages if config.network != "mlp" else {})
+
+
+def _dense_options(config: ModelConfig) -> dict[str, Any]:
+    names = ("activation", "gated", "dropout", "layer_norm", "initialisation")
+    return {name: getattr(config, name) for name in names}
 
 
 def _build_features(
@@ -193,6 +200,15 @@ def _build_features(
 
 
 def _build_posterior(config: ModelConfig) -> "Posterior":
+    if config.posterior == "ladder":
+        return LadderPosterior(config.latents, std=config.posterior_std)
+    if config.latents:
+        return HierarchicalPosterior(
+            config.latents,
+            _level_network(config, config.hidden),
+            evidence=config.hidden[-1] if config.hidden else 2 * max(config.latents),
+            std=config.posterior_std,
+        )
     if config.posterior == "iaf":
         from variform.model.flows import IAFPosterior  # slow to import
 
@@ -203,17 +219,33 @@ def _build_posterior(config: ModelConfig) -> "Posterior":
     return family(config.latent_width, std=config.posterior_std)
 
 
+def _level_network(config: ModelConfig, hidden: tuple[int, ...]) -> LevelNetwork:
+    """Makes the network of a level."""
+    options = _dense_options(config)
+    return lambda given, width: MLP((given,), (2, width), hidden=hidden, **options)
+
+
 def _build_prior(
     config: ModelConfig, schema: Schema, moments: tuple[Tensor, Tensor] | None
+) -> "Prior":
+    if not config.latents:
+        return _build_top(config, config.latent_width, schema, moments)
+    top = _build_top(config, config.latents[-1], schema, moments)
+    network = _level_network(config, _decoder_hidden(config))
+    return HierarchicalPrior(config.latents, network, top, std=config.posterior_std)
+
+
+def _build_top(
+    config: ModelConfig, width: int, schema: Schema, moments: tuple[Tensor, Tensor] | None
 ) -> "Prior":
     if config.prior == "flow":
         from variform.model.flows import FlowPrior  # slow to import
 
-        return FlowPrior(config.latent_width, transforms=config.transforms)
+        return FlowPrior(width, transforms=config.transforms)
     if config.prior == "normal":
-        return StandardNormalPrior(config.latent_width)
+        return StandardNormalPrior(width)
     if config.prior == "mixture":
-        return MixturePrior(config.latent_width, components=config.components)
+        return MixturePrior(width, components=config.components)
     if schema.kinds:
         raise ValueError(
             "the pseudo-inputs of `prior='vamp'` move between rows, which a mixed table has no place for; got "

@@ -25,9 +25,16 @@ from variform.system.import_path import Code
 
 if TYPE_CHECKING:
     from variform.model.flows import FlowPrior, IAFPosterior
+    from variform.model.hierarchy import HierarchicalPosterior, HierarchicalPrior, LadderPosterior
 
-    Posterior = DiagonalPosterior | FullCovariancePosterior | IAFPosterior
-    Prior = StandardNormalPrior | MixturePrior | VampPrior | FlowPrior
+    Posterior = (
+        DiagonalPosterior
+        | FullCovariancePosterior
+        | IAFPosterior
+        | HierarchicalPosterior
+        | LadderPosterior
+    )
+    Prior = StandardNormalPrior | MixturePrior | VampPrior | FlowPrior | HierarchicalPrior
 
 _TYPICAL = 256  # draws from the prior whose mean is what a row looks like of which nothing is known
 
@@ -186,7 +193,9 @@ class VAE(nn.Module):
     def encode(self, x: Tensor, context: Tensor | None = None) -> Law:
         """q(z|x) for a batch x of shape (B, *event) and its context (B, context_dim); a law over (B, latent_dim)."""
         x = x if self.features is None else self.features(x)
-        return self.posterior(self.encoder(x, *self._known(context)))
+        params = self.encoder(x, *self._known(context))
+        given = [self.prior] if getattr(self.posterior, "merges", False) else []
+        return self.posterior(params, *given)
 
     def decode(self, z: Tensor, context: Tensor | None = None) -> Law:
         """p(x|z) for z of shape (*batch, latent_dim); a law over (*batch, *event).

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from variform.config.checks import Count, NotNegative, checked
+from variform.distributions.hierarchy import Hierarchy, kl_by_level
 from variform.distributions.kl import (
     has_closed_form_kl,
     kl,
@@ -27,7 +28,8 @@ class ELBO(Objective):
     Two other forms of the second term act on the mean KL of the batch, and so on its rows together:
 
     - free bits, $\beta \sum_d \max(\lambda, \overline{\mathrm{KL}}_d)$: a latent dimension whose mean KL is below
-      $\lambda$ nats costs the same whatever it holds, and its KL has no gradient;
+      $\lambda$ nats costs the same whatever it holds, and its KL has no gradient; of several latents, which depend on
+      each other, each of $D_l$ dimensions has $\lambda D_l$ nats as a whole;
     - capacity, $\gamma\, |\overline{\mathrm{KL}} - C|$ instead of $\beta\,\mathrm{KL}$.
 
     Args:
@@ -87,10 +89,11 @@ class ELBO(Objective):
                 f"{type(self.vae.posterior).__name__} and {type(self.vae.prior).__name__}. Use `kl='auto'` or "
                 "`kl='monte-carlo'`."
             )
-        if free_bits and not splits_into_dimensions(q, p):
+        if free_bits and not (splits_into_dimensions(q, p) or isinstance(q, Hierarchy)):
             raise ValueError(
-                f"`free_bits` need a diagonal posterior and prior; got {type(self.vae.posterior).__name__} and "
-                f"{type(self.vae.prior).__name__}. Use others, or leave `free_bits` out."
+                f"`free_bits` need a diagonal posterior and prior, or several latents; got "
+                f"{type(self.vae.posterior).__name__} and {type(self.vae.prior).__name__}. Use others, or leave "
+                "`free_bits` out."
             )
         self.samples, self.kl, self.free_bits, self.gamma = samples, kl, free_bits, gamma
         self.capacity: Schedule | None = (
@@ -125,14 +128,23 @@ class ELBO(Objective):
     def _parts(self, x: Tensor, context: Tensor | None) -> tuple[Law, Tensor, Terms]:
         """q(z|x), its draws (L, B, latent_dim) and the terms."""
         q, p = self.encode(x, context), self.vae.latent_prior()
+        by_level = None
         if self.kl != "monte-carlo" and has_closed_form_kl(q, p):
             z, divergence = q.rsample(torch.Size((self.samples,))), kl(q, p)
+        elif self.kl != "monte-carlo" and isinstance(q, Hierarchy):
+            assert isinstance(p, Hierarchy)
+            z = q.rsample(torch.Size((self.samples,)))
+            by_level = kl_by_level(q, p, z).mean(1)  # (levels, L, B) -> (levels, B)
+            divergence = by_level.sum(0)
         else:
             z, log_q = q.rsample_and_log_prob((self.samples,))
             divergence = (log_q - p.log_prob(z)).mean(0)  # eq: kl-monte-carlo
         log_likelihood = self.vae.decode(z, context).log_prob(x).mean(0)
         cost = self.weight * divergence
-        if self.free_bits:
+        if self.free_bits and by_level is not None and isinstance(q, Hierarchy):
+            free = self.free_bits * by_level.new_tensor(q.widths)
+            cost = self.weight * by_level.mean(1).maximum(free).sum()
+        elif self.free_bits:
             per_dimension = kl_per_dimension(q, p).mean(0)
             cost = self.weight * per_dimension.clamp_min(self.free_bits).sum()  # eq: free-bits
         elif self.capacity is not None:

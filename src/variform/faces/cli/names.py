@@ -19,7 +19,7 @@ _OPTIONS: dict[str, str] = {
     "overwrite": "f force clobber",
     "source": "i input in file",
     "latent_dim": (
-        "z nz d latent latents z-dim dim-z latent-size latent-dims n-latent n-latents "
+        "z nz d latent z-dim dim-z latent-size latent-dims n-latent n-latents "
         "num-latents latent-dimension code-size n-components embedding-dim bottleneck dim"
     ),
     "likelihood": (

@@ -1,0 +1,260 @@
+"""Laws of several latents, one given those above it: draws go from the top down."""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from variform.distributions.gaussian import DiagonalGaussian
+from variform.distributions.kl import has_closed_form_kl, kl
+from variform.distributions.law import Law, Shape, only_gradient
+from variform.system import draws
+
+_MOMENT_DRAWS = 64
+
+
+class Family(Protocol):
+    """What turns numbers into a Gaussian, as `model.posteriors.DiagonalPosterior` does."""
+
+    def __call__(self, params: Tensor) -> DiagonalGaussian:
+        """The law that `params`, (*batch, 2, D), describe."""
+        ...
+
+
+class Level:
+    r"""The law of one latent given those above it, $N(z_l; \mu(z_{>l}, h), \sigma^2(z_{>l}, h))$, by a network.
+
+    Args:
+        network: From (N, what is above and h) to the numbers that `family` takes.
+        family: Turns them into a Gaussian.
+        evidence: h, what it depends on besides, (*batch, H); None for nothing.
+        weights: The network's parameters where they are not its own.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        family: Family,
+        evidence: Tensor | None = None,
+        weights: Mapping[str, Tensor] | None = None,
+    ) -> None:
+        self.network, self.family = network, family
+        self.evidence, self.weights = evidence, weights
+
+    def __call__(self, above: Tensor) -> DiagonalGaussian:
+        """The law for latents `above`, (*sample, *batch, W)."""
+        given = above
+        if self.evidence is not None:
+            batch = above.shape[:-1]
+            given = torch.cat([self.evidence.expand(*batch, -1), above], -1)
+        rows = given.reshape(-1, given.shape[-1])
+        params = self.network(rows) if self.weights is None else self._called(rows)
+        return self.family(params.reshape(*given.shape[:-1], *params.shape[1:]))
+
+    def _called(self, rows: Tensor) -> Tensor:
+        assert self.weights is not None
+        return functional_call(self.network, dict(self.weights), (rows,))
+
+    def detached(self) -> "Level":
+        """The same law, through whose parameters no gradient passes; it does through what is above."""
+        weights = {name: value.detach() for name, value in self.network.named_parameters()}
+        evidence = None if self.evidence is None else self.evidence.detach()
+        return Level(self.network, self.family, evidence, weights)
+
+    def rows(self, index: Tensor) -> "Level":
+        """The law of the rows `index` of the batch."""
+        evidence = None if self.evidence is None else self.evidence[index]
+        return Level(self.network, self.family, evidence, self.weights)
+
+
+class Merged:
+    r"""The product of a level of the prior and a Gaussian that the row gives, as in a ladder.
+
+    $\sigma^{-2} = \hat\sigma^{-2} + \sigma_p^{-2}$,
+    $\mu = \sigma^2 (\hat\mu\, \hat\sigma^{-2} + \mu_p\, \sigma_p^{-2})$
+
+    Args:
+        evidence: $N(\hat\mu(x), \hat\sigma^2(x))$, over (*batch, D).
+        level: $N(\mu_p(z_{>l}), \sigma_p^2(z_{>l}))$, of the prior.
+
+    Reference:
+        Sønderby, Raiko, Maaløe, Sønderby and Winther (2016), equations 13 to 16.
+    """
+
+    def __init__(self, evidence: DiagonalGaussian, level: Level) -> None:
+        self.evidence, self.level = evidence, level
+
+    def __call__(self, above: Tensor) -> DiagonalGaussian:
+        """The law for latents `above`, (*sample, *batch, W)."""
+        return product(self.evidence, self.level(above))
+
+    def detached(self) -> "Merged":
+        """As `Level.detached`."""
+        return Merged(self.evidence.detached(), self.level.detached())
+
+    def rows(self, index: Tensor) -> "Merged":
+        """The law of the rows `index` of the batch."""
+        return Merged(self.evidence.rows(index), self.level)
+
+
+def product(first: DiagonalGaussian, second: DiagonalGaussian) -> DiagonalGaussian:
+    """The Gaussian whose density is proportional to the product of two.
+
+    Example:
+        >>> one = DiagonalGaussian(torch.zeros(1), torch.zeros(1))
+        >>> law = product(one, DiagonalGaussian(torch.ones(1), torch.zeros(1)))
+        >>> law.mean, law.variance
+        (tensor([0.5000]), tensor([0.5000]))
+    """
+    log_precision = torch.logaddexp(-first.log_var, -second.log_var)
+    share = (-first.log_var - log_precision).exp()
+    mean = second.loc + share * (first.loc - second.loc)
+    return DiagonalGaussian(mean, -log_precision)  # eq: precision-weighted
+
+
+class Hierarchy(Law):
+    r"""The law of $z = (z_1, \dots, z_L)$ by the chain rule, from the top: $\prod_l \pi(z_l | z_{l+1}, \dots, z_L)$.
+
+    A draw holds the latents side by side, $z_1$, which lies nearest to the data, first.
+
+    Args:
+        top: The law of $z_L$, over (*batch, $D_L$).
+        levels: Those of $z_1, \dots, z_{L-1}$ given all above.
+        widths: $D_1, \dots, D_L$.
+
+    Shape:
+        `rsample((S,))` is (S, *batch, sum of widths); `log_prob` (S, *batch), in nats.
+
+    Example:
+        >>> from variform.model.posteriors import DiagonalPosterior
+        >>> from variform.model.networks import MLP
+        >>> top = DiagonalGaussian(torch.zeros(5, 2), torch.zeros(5, 2))
+        >>> law = Hierarchy(top, [Level(MLP((2,), (2, 3)), DiagonalPosterior(3))], (3, 2))
+        >>> law.rsample((7,)).shape
+        torch.Size([7, 5, 5])
+    """
+
+    has_rsample = True
+
+    def __init__(self, top: Law, levels: Sequence[Level | Merged], widths: Sequence[int]) -> None:
+        super().__init__(torch.Size((*top.batch_shape, sum(widths))), 1)
+        self.top, self.levels, self.widths = top, tuple(levels), tuple(widths)
+
+    def at(self, number: int, z: Tensor) -> tuple[Law, Tensor]:
+        """The law of one latent, counted from 0, given those of `z` above it; and the latent's values there."""
+        start = sum(self.widths[:number])
+        end = start + self.widths[number]
+        law = self.top if number == len(self.levels) else self.levels[number](z[..., end:])
+        return law, z[..., start:end]
+
+    def log_prob_by_level(self, value: Tensor) -> Tensor:
+        """Log-density of each latent given those above, (L, *sample, *batch), in nats; the first is of z_1."""
+        parts = (self.at(number, value) for number in range(len(self.widths)))
+        return torch.stack([law.log_prob(part) for law, part in parts])
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Log-density at `value`, the sum over levels, in nats."""
+        return self.log_prob_by_level(value).sum(0)  # eq: hierarchy
+
+    def rsample(self, sample_shape: Shape = ()) -> Tensor:
+        """Differentiable draws, from the top down."""
+        return self._below(self.top.rsample(torch.Size(sample_shape)), len(sample_shape))
+
+    def sample(self, sample_shape: Shape = ()) -> Tensor:
+        """Draws, from the top down."""
+        with torch.no_grad():
+            return self._below(self.top.sample(torch.Size(sample_shape)), len(sample_shape))
+
+    def rsample_and_log_prob(
+        self, sample_shape: Shape = (), *, stick: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        """As of any law; with `stick` a level's density still depends on the draws above it."""
+        z, log_q = self.top.rsample_and_log_prob(sample_shape)
+        for level in reversed(self.levels):
+            law = level(z)
+            part, log_part = law.of_noise(self._noise_like(law.loc, len(sample_shape)))
+            z, log_q = torch.cat([part, z], -1), log_q + log_part
+        if stick:
+            log_q = log_q.detach() + only_gradient(self.detached().log_prob(z))
+        return z, log_q
+
+    def below(self, top: Tensor, *, draw: bool = False) -> Tensor:
+        """z from its uppermost latents: those below are at their means, or with `draw` drawn.
+
+        Args:
+            top: The values of the top and of as many levels next to it as are held, (*sample, *batch, W).
+            draw: Draw what lies below.
+        """
+        z = top
+        for number in reversed(range(len(self.levels))):
+            if z.shape[-1] > sum(self.widths[number + 1 :]):
+                continue
+            law = self.levels[number](z)
+            z = torch.cat([law.sample() if draw else law.mean, z], -1)
+        return z
+
+    @property
+    def mean(self) -> Tensor:
+        """The point that the means lead to, from the top down, (*batch, D): the mean of linear levels."""
+        return self.below(self.top.mean)
+
+    @property
+    def variance(self) -> Tensor:
+        """The variance of each dimension around `mean`, (*batch, D), of 64 fixed draws: the same at every call."""
+        return (self._fixed_draws() - self.mean).square().mean(0)
+
+    def detached(self) -> "Hierarchy":
+        """The same law without gradients to the parameters of any level."""
+        levels = [level.detached() for level in self.levels]
+        return Hierarchy(self.top.detached(), levels, self.widths)
+
+    def rows(self, index: Tensor) -> "Hierarchy":
+        """The rows `index` of the batch, as a law."""
+        return Hierarchy(
+            self.top.rows(index), [level.rows(index) for level in self.levels], self.widths
+        )
+
+    def _below(self, z: Tensor, sample_axes: int) -> Tensor:
+        for level in reversed(self.levels):
+            law = level(z)
+            part, _ = law.of_noise(self._noise_like(law.loc, sample_axes))
+            z = torch.cat([part, z], -1)
+        return z
+
+    def _noise_like(self, loc: Tensor, sample_axes: int) -> Tensor:
+        """Noise for a level; the rows of a law without a batch are its samples."""
+        axis = sample_axes if self.batch_shape else max(0, sample_axes - 1)
+        return draws.normal(loc.shape, axis=axis, like=loc)
+
+    def _fixed_draws(self) -> Tensor:
+        with draws.seeded(0):
+            return self.sample((_MOMENT_DRAWS,))
+
+
+def kl_by_level(q: Hierarchy, p: Hierarchy, z: Tensor) -> Tensor:
+    r"""$\mathrm{KL}(q(z_l|z_{>l}, x) \| p(z_l|z_{>l}))$ of each level, at draws of what is above.
+
+    In closed form where a level's two laws have one, so that its noise is that of the latents above alone; else the
+    difference of log-densities. The expectation of their sum over q is $\mathrm{KL}(q \| p)$.
+
+    Args:
+        q: The posterior.
+        p: The prior.
+        z: Draws from q, (*sample, *batch, D).
+
+    Shape:
+        (L, *sample, *batch), in nats; the first is of z_1.
+
+    Reference:
+        Sønderby et al. (2016), equation 9.
+    """
+    terms = []
+    for number in range(len(q.widths)):
+        (own, part), (prior, _) = q.at(number, z), p.at(number, z)
+        term = own.log_prob(part) - prior.log_prob(part)
+        if has_closed_form_kl(own, prior):
+            term = kl(own, prior).expand(z.shape[:-1])  # eq: kl-by-level
+        terms.append(term)
+    return torch.stack(terms)

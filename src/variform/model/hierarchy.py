@@ -1,0 +1,227 @@
+"""Posterior and prior of several latents z_1, ..., z_L, one given those above it."""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from variform.config.checks import checked
+from variform.distributions.hierarchy import Hierarchy, Level, Merged
+from variform.distributions.law import Law
+from variform.model.posteriors import DiagonalPosterior, Std, raw_name
+
+if TYPE_CHECKING:
+    from variform.model.priors import Encode
+
+Network = Callable[[int, int], nn.Module]
+"""Makes a network from the width of what it gets to (2, the width of a latent)."""
+
+
+class HierarchicalPosterior(nn.Module):
+    r"""$q(z|x) = q(z_L|x) \prod_{l<L} q(z_l | x, z_{l+1}, \dots, z_L)$, every factor a diagonal Gaussian.
+
+    The encoder gives mean and raw deviation of $z_L$ and, for each level below, what the row says of it: numbers that a
+    network joins with the latents above.
+
+    Args:
+        widths: $D_1, \dots, D_L$; $z_1$ lies nearest to the data.
+        network: Makes the network of a level from (evidence and what is above) to $(2, D_l)$.
+        evidence: Numbers of the encoder for each level below the top.
+        std: As of `DiagonalPosterior`.
+
+    Shape:
+        params (B, 2 D_L + (L - 1) evidence) to a law over (B, sum of widths).
+
+    Reference:
+        Tomczak and Welling (2018), section 4, for two levels; Burda, Grosse and Salakhutdinov (2016).
+
+    Example:
+        >>> from variform.model.networks import MLP
+        >>> family = HierarchicalPosterior((3, 2), lambda given, width: MLP((given,), (2, width)), evidence=7)
+        >>> family(torch.zeros(5, *family.params_shape)).rsample((4,)).shape
+        torch.Size([4, 5, 5])
+    """
+
+    law_name = "Gaussians, each given the latents above"
+    merges = False
+
+    @checked
+    def __init__(
+        self,
+        widths: Sequence[int],
+        network: Network,
+        *,
+        evidence: int,
+        std: Std = "softplus",
+    ) -> None:
+        super().__init__()
+        self.widths, self.evidence, self.std = tuple(widths), evidence, std
+        self._parts = (2 * self.widths[-1], *(evidence for _ in self.widths[1:]))
+        self.networks = nn.ModuleList(
+            network(evidence + above, width) for above, width in _levels(self.widths)
+        )
+        self.families = _families(self.widths, std)
+
+    def extra_repr(self) -> str:
+        """Shown when the module is printed."""
+        return f"widths={self.widths}, std={self.std}"
+
+    @property
+    def latent_dim(self) -> int:
+        """Numbers in z."""
+        return sum(self.widths)
+
+    @property
+    def params_shape(self) -> tuple[int, ...]:
+        """What the encoder must give per example."""
+        return (sum(self._parts),)
+
+    @property
+    def param_counts(self) -> dict[str, int]:
+        """What the encoder's numbers are, in the order of the params, and how many of each kind."""
+        top = len(self.widths)
+        counts = {f"means μ of z{top}": self.widths[-1]}
+        counts |= {f"{raw_name(self.std)} of z{top}": self.widths[-1]}
+        return counts | {f"evidence for z{level}": self.evidence for level in range(1, top)}
+
+    def forward(self, params: Tensor) -> Hierarchy:
+        """The law that `params` describe."""
+        params = params.to(torch.promote_types(params.dtype, torch.float32))
+        top, *evidence = params.split(self._parts, -1)
+        *families, family = self.families
+        levels = map(Level, self.networks, families, evidence)
+        return Hierarchy(family(top.unflatten(-1, (2, -1))), list(levels), self.widths)
+
+
+class LadderPosterior(nn.Module):
+    r"""A ladder: $q(z_l | x, z_{>l})$ is the product of what the row says and of the prior $p(z_l | z_{>l})$.
+
+    Both are diagonal Gaussians, and so is their product. What the row says of a level does not depend on the latents
+    above, so that the prior's networks do all of the work from the top down.
+
+    Args:
+        widths: $D_1, \dots, D_L$; $z_1$ lies nearest to the data.
+        std: As of `DiagonalPosterior`.
+
+    Shape:
+        params (B, 2 sum of widths) to a law over (B, sum of widths).
+
+    Reference:
+        Sønderby, Raiko, Maaløe, Sønderby and Winther (2016).
+
+    Example:
+        >>> from variform.model.networks import MLP
+        >>> from variform.model.priors import StandardNormalPrior
+        >>> prior = HierarchicalPrior((3, 2), lambda given, width: MLP((given,), (2, width)), StandardNormalPrior(2))
+        >>> family = LadderPosterior((3, 2))
+        >>> family(torch.zeros(5, *family.params_shape), prior).rsample((4,)).shape
+        torch.Size([4, 5, 5])
+    """
+
+    law_name = "a ladder of Gaussians"
+    merges = True
+
+    @checked
+    def __init__(self, widths: Sequence[int], *, std: Std = "softplus") -> None:
+        super().__init__()
+        self.widths, self.std = tuple(widths), std
+        self.families = _families(self.widths, std)
+
+    def extra_repr(self) -> str:
+        """Shown when the module is printed."""
+        return f"widths={self.widths}, std={self.std}"
+
+    @property
+    def latent_dim(self) -> int:
+        """Numbers in z."""
+        return sum(self.widths)
+
+    @property
+    def params_shape(self) -> tuple[int, ...]:
+        """What the encoder must give per example."""
+        return (2 * self.latent_dim,)
+
+    @property
+    def param_counts(self) -> dict[str, int]:
+        """What the encoder's numbers are, in the order of the params, and how many of each kind."""
+        return {"means μ": self.latent_dim, raw_name(self.std): self.latent_dim}
+
+    def forward(self, params: Tensor, prior: "HierarchicalPrior") -> Hierarchy:
+        """The law that `params` describe under the prior that it is merged with."""
+        params = params.to(torch.promote_types(params.dtype, torch.float32))
+        both = params.unflatten(-1, (2, -1)).split(self.widths, -1)
+        *own, top = [family(part) for family, part in zip(self.families, both, strict=True)]
+        return Hierarchy(top, list(map(Merged, own, prior.levels())), self.widths)
+
+
+class HierarchicalPrior(nn.Module):
+    r"""$p(z) = p(z_L) \prod_{l<L} p(z_l | z_{l+1}, \dots, z_L)$: any prior on top, Gaussians below.
+
+    Args:
+        widths: $D_1, \dots, D_L$; $z_1$ lies nearest to the data.
+        network: Makes the network of a level from what is above to $(2, D_l)$.
+        top: The prior of $z_L$. The pseudo-inputs of a VampPrior are encoded to $q(z_L|u)$.
+        std: As of `DiagonalPosterior`.
+
+    Reference:
+        Tomczak and Welling (2018), section 4.
+
+    Example:
+        >>> from variform.model.networks import MLP
+        >>> from variform.model.priors import StandardNormalPrior
+        >>> prior = HierarchicalPrior((3, 2), lambda given, width: MLP((given,), (2, width)), StandardNormalPrior(2))
+        >>> prior(None).sample((4,)).shape
+        torch.Size([4, 5])
+    """
+
+    @checked
+    def __init__(
+        self, widths: Sequence[int], network: Network, top: nn.Module, *, std: Std = "softplus"
+    ) -> None:
+        super().__init__()
+        self.widths, self.std = tuple(widths), std
+        self.networks = nn.ModuleList(
+            network(above, width) for above, width in _levels(self.widths)
+        )
+        self.families = _families(self.widths[:-1], std)
+        self.top = top
+
+    def extra_repr(self) -> str:
+        """Shown when the module is printed."""
+        return f"widths={self.widths}, std={self.std}"
+
+    @property
+    def compilable(self) -> bool:
+        """Whether a step can be compiled, as that of the top can."""
+        return getattr(self.top, "compilable", True)
+
+    def levels(self) -> list[Level]:
+        """The laws of the levels below the top, z_1's first."""
+        return list(map(Level, self.networks, self.families))
+
+    def forward(self, encode: "Encode | None") -> Hierarchy:
+        """The law; a prior on top that is made from posteriors calls `encode`, of which it gets the top."""
+        return Hierarchy(self.top(_top_of(encode)), self.levels(), self.widths)
+
+
+def _top_of(encode: "Encode | None") -> "Encode | None":
+    """The same posteriors, of the top latent alone."""
+    if encode is None:
+        return None
+
+    def top(x: Tensor) -> Law:
+        law = encode(x)
+        assert isinstance(law, Hierarchy)
+        return law.top
+
+    return top
+
+
+def _families(widths: Sequence[int], std: Std) -> nn.ModuleList:
+    return nn.ModuleList(DiagonalPosterior(width, std=std) for width in widths)
+
+
+def _levels(widths: Sequence[int]) -> list[tuple[int, int]]:
+    """Of each level below the top: the width of what is above, and its own."""
+    return [(sum(widths[number + 1 :]), width) for number, width in enumerate(widths[:-1])]
