@@ -32,6 +32,7 @@ DIGITS = {
     "gaussian-identity": {"likelihood": "gaussian-identity"},
     "continuous-bernoulli": {"likelihood": "continuous-bernoulli"},
     "logistic": {"likelihood": "logistic"},
+    "logistic-mixture": {"likelihood": "logistic-mixture", "likelihood_components": 3},
     "beta-binomial": {"likelihood": "beta-binomial"},
     "categorical": {"likelihood": "categorical"},
     "conv": {"network": "conv", "filters": (4, 6)},

@@ -17,6 +17,7 @@ from variform.distributions import (
     FullGaussian,
     Independent,
     Law,
+    LogisticMixture,
     LogitNormal,
     LogNormal,
     Mixed,
@@ -35,6 +36,7 @@ from variform.model.likelihoods import (
     ContinuousBernoulliLikelihood,
     GaussianLikelihood,
     LogisticLikelihood,
+    LogisticMixtureLikelihood,
     MixedLikelihood,
     NegativeBinomialLikelihood,
     PoissonLikelihood,
@@ -59,6 +61,13 @@ LAWS = {
     "continuous bernoulli": lambda: ContinuousBernoulli(torch.randn(BATCH, *EVENT), event_dims=3),
     "logistic": lambda: DiscretisedLogistic(
         torch.rand(BATCH, *EVENT), -torch.rand(()), levels=9, event_dims=3
+    ),
+    "logistic mixture": lambda: LogisticMixture(
+        torch.randn(BATCH, 4, *EVENT),
+        torch.rand(BATCH, 4, *EVENT),
+        -torch.rand(BATCH, 4, *EVENT),
+        levels=9,
+        event_dims=3,
     ),
     "beta-binomial": lambda: BetaBinomial(
         torch.randn(BATCH, *EVENT), torch.randn(EVENT), levels=9, event_dims=3
@@ -123,6 +132,7 @@ LIKELIHOODS = {
     "gaussian-identity": lambda: GaussianLikelihood(EVENT, variance="identity"),
     "continuous-bernoulli": lambda: ContinuousBernoulliLikelihood(EVENT),
     "logistic": lambda: LogisticLikelihood(EVENT, levels=9),
+    "logistic-mixture": lambda: LogisticMixtureLikelihood(EVENT, levels=9, components=3),
     "beta-binomial": lambda: BetaBinomialLikelihood(EVENT, levels=9),
     "categorical": lambda: CategoricalLikelihood(EVENT, levels=9),
     "poisson": lambda: PoissonLikelihood(EVENT),

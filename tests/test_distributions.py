@@ -18,6 +18,7 @@ from variform.distributions import (
     DiagonalGaussian,
     DiscretisedLogistic,
     FullGaussian,
+    LogisticMixture,
     LogitNormal,
     LogNormal,
     Mixture,
@@ -399,6 +400,48 @@ def test_the_logarithm_of_an_improbable_level_is_right_where_the_difference_of_s
 
 
 @pytest.mark.parametrize("levels", [2, 17, 256])
+def test_a_mixture_of_logistics_equals_scipys_and_sums_to_one(levels):
+    logits, location = 3 * torch.randn(3, 7, 1), torch.rand(3, 7, 1)  # components, batch, event
+    log_scale = -4.5 * torch.rand(3, 7, 1)
+    parameters = [one.transpose(0, 1) for one in (logits, location, log_scale)]
+    law = LogisticMixture(*parameters, levels)
+    values = torch.arange(levels) / (levels - 1)
+    found = law.log_prob(values[:, None, None])
+    torch.testing.assert_close(found.exp().sum(0), torch.ones(7), rtol=0, atol=1e-12)
+    bins = np.arange(1, levels)[:, None, None] / levels
+    cdf = stats.logistic(location[..., 0].numpy(), log_scale.exp()[..., 0].numpy()).cdf(bins)
+    of_each = np.diff(cdf, axis=0, prepend=0, append=1)
+    probability = (special.softmax(logits[..., 0].numpy(), 0) * of_each).sum(1)
+    np.testing.assert_allclose(found.exp(), probability, rtol=1e-6, atol=1e-15)
+    mean = (probability * values[:, None].numpy()).sum(0)
+    np.testing.assert_allclose(law.mean[:, 0], mean)
+    variance = (probability * (values[:, None].numpy() - mean) ** 2).sum(0)
+    np.testing.assert_allclose(law.variance[:, 0], variance, rtol=1e-7, atol=1e-12)
+    single = LogisticMixture(*(one.float() for one in parameters), levels)
+    in_single = single.log_prob(values[:, None, None].float()).double()
+    torch.testing.assert_close(in_single, found, rtol=2e-4, atol=1e-4)
+
+
+def test_a_mixture_of_logistics_has_the_gradients_of_its_formula_to_the_ends():
+    parameters = [torch.randn(3, 2), torch.rand(3, 2), -torch.rand(3, 2)]
+    for parameter in parameters:
+        parameter.requires_grad_()
+    x = torch.tensor([0.0, 0.5])
+    assert torch.autograd.gradcheck(
+        lambda *own: LogisticMixture(*own, levels=5).log_prob_per_entry(x), parameters
+    )
+    for dtype in (torch.float32, torch.float64):
+        logits = torch.tensor([-1e30, 0.0, 1e30], dtype=dtype)[:, None].requires_grad_()
+        location = torch.tensor([0.01, 0.5, 0.99], dtype=dtype)[:, None].requires_grad_()
+        for log_scale in (-4.5, 0.0):
+            law = LogisticMixture(logits, location, torch.full_like(location, log_scale), 256)
+            result = law.log_prob(torch.linspace(0, 1, 256, dtype=dtype)[:, None])
+            assert result.isfinite().all()
+            gradients = torch.autograd.grad(result.sum(), (logits, location))
+            assert all(gradient.isfinite().all() for gradient in gradients)
+
+
+@pytest.mark.parametrize("levels", [2, 17, 256])
 def test_a_beta_binomial_equals_scipys_and_sums_to_one(levels):
     logits, values = torch.linspace(-6, 6, 9)[:, None], torch.arange(levels) / (levels - 1)
     chance = special.expit(logits[:, 0].numpy())
@@ -485,6 +528,9 @@ def test_a_negative_binomial_of_great_dispersion_is_poisson_in_single_precision(
 DRAWN = {
     "continuous bernoulli": lambda: ContinuousBernoulli(LOGITS[:, None]),
     "logistic": lambda: DiscretisedLogistic(torch.rand(9, 1), -3 * torch.rand(9, 1), levels=9),
+    "logistic mixture": lambda: LogisticMixture(
+        torch.randn(9, 3, 1), torch.rand(9, 3, 1), -3 * torch.rand(9, 3, 1), levels=9
+    ),
     "beta-binomial": lambda: BetaBinomial(
         torch.linspace(-4, 4, 9)[:, None], torch.linspace(-3, 4, 9)[:, None], levels=9
     ),

@@ -35,6 +35,7 @@ from variform.model.likelihoods import (
     CategoricalLikelihood,
     GaussianLikelihood,
     LogisticLikelihood,
+    LogisticMixtureLikelihood,
     NegativeBinomialLikelihood,
 )
 from variform.runs.plan import prepare
@@ -167,6 +168,7 @@ def test_starts_at_the_edges_come_near_the_mean():
     mean = torch.tensor([0.0, 0.004, 0.5, 0.97, 1.0])
     for likelihood in (
         LogisticLikelihood((5,), levels=256),
+        LogisticMixtureLikelihood((5,), levels=256),
         CategoricalLikelihood((5,), levels=256),
     ):
         law = likelihood(likelihood.start_at(mean, mean * (1 - mean) / 50).unsqueeze(0))
@@ -249,7 +251,7 @@ def test_the_independent_model_of_each_law_equals_a_count_in_numpy():
 
 
 def test_draws_are_levels_and_counts_in_the_users_units():
-    for name in ("logistic", "beta-binomial", "categorical", *COUNTED):
+    for name in ("logistic", "logistic-mixture", "beta-binomial", "categorical", *COUNTED):
         values = exploration.generate(made(name)[1], 50, draw=True)
         assert (values == values.round()).all() and values.min() >= 0
         assert len(np.unique(values)) > 5

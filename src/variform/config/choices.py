@@ -26,6 +26,7 @@ LikelihoodName = Literal[
     "gaussian-fixed",
     "gaussian-identity",
     "logistic",
+    "logistic-mixture",
     "beta-binomial",
     "categorical",
     "poisson",

@@ -39,9 +39,10 @@ class ModelConfig:
             network), `gaussian-per-feature` (one learned per dimension),
             `gaussian-shared` (one learned), `gaussian-optimal` (the best one for each batch), `gaussian-fixed`
             (`fixed_std`), `gaussian-identity` (variance 1, squared error); of levels such as pixels `logistic`
-            (discretised, two numbers per dimension), `beta-binomial` (likewise two) and `categorical` (a probability
-            per level); of counts `poisson` and `negative-binomial`; `mixed`, a table whose columns have laws of their
-            own.
+            (discretised, two numbers per dimension), `logistic-mixture` (a mixture of these for each dimension),
+            `beta-binomial` (two numbers too) and `categorical` (a probability per level); of counts `poisson` and
+            `negative-binomial`; `mixed`, a table whose columns have laws of their own.
+        likelihood_components: Number of logistics for each dimension of `logistic-mixture`, at least 2.
         fixed_std: Standard deviation of `gaussian-fixed`, in the units the model sees.
         posterior_std: How the encoder's output h becomes the standard deviation of q(z|x): `softplus`, log(1 + e^h),
             which no row can make explode; `exp`, e^(h/2), as most papers write it.
@@ -72,6 +73,7 @@ class ModelConfig:
     prior: Literal["normal", "mixture", "vamp", "flow"] = "normal"
     components: Count = 100
     transforms: Count = 3
+    likelihood_components: Annotated[int, Range("[2, inf)", 5)] = 5
     fixed_std: Positive = 0.1
     posterior_std: Literal["softplus", "exp"] = "softplus"
     network: Literal["mlp", "conv", "residual"] = "mlp"
@@ -107,6 +109,7 @@ class ModelConfig:
 PART_OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {
     "components": {"prior": ("mixture", "vamp")},
     "transforms": {"posterior": ("iaf",), "prior": ("flow",)},
+    "likelihood_components": {"likelihood": ("logistic-mixture",)},
     "fixed_std": {"likelihood": ("gaussian-fixed",)},
     "filters": {"network": ("conv", "residual")},
 }

@@ -20,7 +20,7 @@ from variform.distributions.kl import (
     splits_into_dimensions,
 )
 from variform.distributions.law import LOG_2_PI, Law, Shape
-from variform.distributions.levels import BetaBinomial
+from variform.distributions.levels import BetaBinomial, LogisticMixture
 from variform.distributions.ordered import Ordinal
 from variform.distributions.pixels import (
     Bernoulli,
@@ -41,6 +41,7 @@ __all__ = [
     "Independent",
     "Law",
     "LogNormal",
+    "LogisticMixture",
     "LogitNormal",
     "Mixed",
     "Mixture",

@@ -19,7 +19,7 @@ from variform.model.likelihoods.counts import (
 )
 from variform.model.likelihoods.family import Likelihood, Step
 from variform.model.likelihoods.gaussian import GaussianLikelihood, Variance, least_std
-from variform.model.likelihoods.levels import BetaBinomialLikelihood
+from variform.model.likelihoods.levels import BetaBinomialLikelihood, LogisticMixtureLikelihood
 from variform.model.likelihoods.names import LIKELIHOODS, build_likelihood, usual_likelihood
 from variform.model.likelihoods.ordered import OrdinalLikelihood
 from variform.model.likelihoods.pixels import (
@@ -39,6 +39,7 @@ __all__ = [
     "Likelihood",
     "LogNormalLikelihood",
     "LogisticLikelihood",
+    "LogisticMixtureLikelihood",
     "LogitNormalLikelihood",
     "MixedLikelihood",
     "NegativeBinomialLikelihood",

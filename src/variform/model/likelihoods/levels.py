@@ -10,9 +10,22 @@ from variform.config.model import ModelConfig
 from variform.data.marginals import Marginals
 from variform.data.schema import Schema
 from variform.distributions.law import Law
-from variform.distributions.levels import BetaBinomial
-from variform.model.likelihoods.family import Likelihood, Step, product, promoted, total
-from variform.model.likelihoods.pixels import of_frequencies
+from variform.distributions.levels import BetaBinomial, LogisticMixture
+from variform.model.likelihoods.family import (
+    Likelihood,
+    Step,
+    product,
+    promoted,
+    solved,
+    total,
+)
+from variform.model.likelihoods.pixels import (
+    LogisticLikelihood,
+    locations_within,
+    logistic_steps,
+    moment_step,
+    of_frequencies,
+)
 
 _MINUS: Step = {"op": "multiply", "value": -1.0}
 _EXP: Step = {"op": "map", "function": "exp"}
@@ -152,6 +165,174 @@ class BetaBinomialLikelihood(Likelihood):
             self.params_at(math.prod(self.event_shape)),
             {"op": "clip", "low": low, "high": high},
         ]
+
+
+class LogisticMixtureLikelihood(Likelihood):
+    r"""p(x|z) = a mixture of J discretised logistics for each value, on L levels k / (L - 1).
+
+    Locations and scales have the bounds of `LogisticLikelihood`. The colours of a pixel are values of their own.
+
+    Args:
+        event_shape: Shape of one example.
+        levels: L.
+        components: J, at least 2.
+
+    Shape:
+        params (*batch, 3 J, *event_shape), logits, then raw locations, then log-scales, to a law over (*batch,
+        *event_shape).
+
+    Raises:
+        ValueError: for fewer than two components.
+
+    Reference:
+        Salimans, Karpathy, Chen and Kingma (2017), section 2.1.
+
+    Example:
+        >>> likelihood = LogisticMixtureLikelihood((4,), levels=17, components=3)
+        >>> likelihood.params_shape, likelihood(torch.zeros(2, 9, 4)).mean.shape
+        ((9, 4), torch.Size([2, 4]))
+    """
+
+    is_density = False
+    support = "levels"
+
+    def __init__(
+        self, event_shape: tuple[int, ...], *, levels: int = 256, components: int = 5
+    ) -> None:
+        if components < 2:
+            raise ValueError(
+                f"a mixture of logistics needs at least 2 components; got {components}. Use"
+                " `likelihood='logistic'` for one."
+            )
+        super().__init__(event_shape)
+        self.levels, self.components = levels, components
+
+    @classmethod
+    def of(cls, schema: Schema, config: ModelConfig, **options: Any) -> Self:
+        """With the levels that the data have, and `likelihood_components`."""
+        levels = schema.seen_levels or 256
+        return cls(schema.shape, levels=levels, components=config.likelihood_components, **options)
+
+    @property
+    def params_shape(self) -> tuple[int, ...]:
+        """What the decoder must give per example."""
+        return (3 * self.components, *self.event_shape)
+
+    @property
+    def param_counts(self) -> dict[str, int]:
+        """A share, a location and a scale of each component of each dimension."""
+        count = self.components * math.prod(self.event_shape)
+        return {"logits": count, "locations": count, "log-scales": count}
+
+    def forward(self, params: Tensor) -> LogisticMixture:
+        """The law that `params` describe."""
+        return self._law(*promoted(params).chunk(3, -len(self.event_shape) - 1))
+
+    def _law(self, logits: Tensor, raw_location: Tensor, log_scale: Tensor) -> LogisticMixture:
+        location = torch.sigmoid(raw_location).clamp(*locations_within(self.levels))
+        log_scale = log_scale.clamp(*LogisticLikelihood.LOG_SCALES)
+        return LogisticMixture(logits, location, log_scale, self.levels, len(self.event_shape))
+
+    def start_at(self, mean: Tensor, variance: Tensor) -> Tensor:
+        """The params at which p(x|z) has the data's mean: equal shares, spread around it as the data are.
+
+        All start inside the bounds, on which they would have no gradient.
+        """
+        std = variance.clamp_min(1e-12).sqrt()
+        places = torch.linspace(-1.5, 1.5, self.components, dtype=mean.dtype, device=mean.device)
+        places = places.reshape(-1, *[1] * mean.ndim) * std
+        edge = 0.6 / self.levels
+        # Half of the standard deviation is left to each; a logistic's is pi s / sqrt(3).
+        log_scale = (std * math.sqrt(3) / (2 * math.pi)).log().clamp(-4.0, -0.5).expand_as(places)
+        logits = torch.zeros_like(places)
+
+        def raw(middle: Tensor) -> Tensor:
+            return torch.logit((middle + places).clamp(edge, 1 - edge))
+
+        middle = solved(
+            lambda middle: self._law(logits, raw(middle), log_scale).mean, mean, -1.0, 2.0
+        )
+        return torch.cat([logits, raw(middle), log_scale])
+
+    def independent(self, rows: Marginals) -> Law:
+        """Add-one smoothed frequencies of the levels."""
+        return of_frequencies(rows, self.levels)
+
+    def mean_steps(self) -> list[Step]:
+        """The mean of the components' mean levels."""
+        return [self._flat(), *self._weighed([self._moment("logistic")]), self._as_event()]
+
+    def spread_steps(self) -> list[Step]:
+        r"""The root of $\sum_j \pi_j [v_j + (m_j - \frac12)^2] - (m - \frac12)^2$."""
+        from_middle: Step = {"op": "add", "value": -0.5}
+        square: Step = {"op": "map", "function": "square"}
+        of_each = [[self._moment("logistic"), from_middle, square]]
+        moments = [total([self._moment("logistic-variance")], *of_each)]
+        mean = [*self._weighed([self._moment("logistic")]), from_middle, square, _MINUS]
+        return [
+            self._flat(),
+            total(self._weighed(moments), mean),
+            {"op": "clip", "low": 0.0, "high": math.inf},
+            {"op": "map", "function": "sqrt"},
+            self._as_event(),
+        ]
+
+    def density_steps(self) -> list[Step]:
+        """The logarithm of the sum over the components of share times probability."""
+        values = self.values()
+        each = {**values, "places": values["places"] * self.components}
+        of_each = logistic_steps(self._part(1), self._part(2), each, self.levels)
+        over: list[Step] = [
+            {"op": "reshape", "shape": [self.components, math.prod(self.event_shape)]},
+            {"op": "levels", "of": "log-sum-exp"},
+        ]
+        together: list[Step] = [total([self._part(0)], of_each), *over]
+        return [total(together, [self._part(0), *over, _MINUS])]
+
+    def _part(self, part: int, shift: int = 0) -> Step:
+        """Logits, raw locations or log-scales, of the components in turn, beginning `shift` components later."""
+        size = math.prod(self.event_shape)
+        places = [
+            (part * self.components + (j + shift) % self.components) * size + entry
+            for j in range(self.components)
+            for entry in range(size)
+        ]
+        return {"op": "take", "places": places}
+
+    def _moment(self, of: str) -> Step:
+        """Of all components side by side."""
+        count = self.components * math.prod(self.event_shape)
+        both: list[Step] = [
+            {"op": "take", "places": list(range(count, 3 * count))},
+            {"op": "reshape", "shape": [2, count]},
+            moment_step(of, self.levels),
+        ]
+        return total(both)
+
+    def _weighed(self, of_each: list[Step]) -> list[Step]:
+        """The sum over the components of share times what is theirs.
+
+        A share is the sigmoid of the logit less the logarithm of the sum of the others' exponentials.
+        """
+        others: list[Step] = [self._part(0, 1)]
+        for shift in range(2, self.components):
+            other = self._part(0, shift)
+            excess: list[Step] = [total(others, [other, _MINUS])]
+            others = [total([*excess, {"op": "map", "function": "softplus"}], [other])]
+        logit: list[Step] = [total([self._part(0)], [*others, _MINUS])]
+        size = math.prod(self.event_shape)
+        starts = range(0, self.components * size, size)
+        slices: list[list[Step]] = [
+            [{"op": "take", "places": list(range(start, start + size))}] for start in starts
+        ]
+        joined: Step = {"op": "branches", "branches": [of_each, logit], "join": "concatenate"}
+        return [joined, {"op": "gate"}, total(*slices)]
+
+    def _flat(self) -> Step:
+        return {"op": "reshape", "shape": [math.prod(self.params_shape)]}
+
+    def _as_event(self) -> Step:
+        return {"op": "reshape", "shape": list(self.event_shape)}
 
 
 def _log_sigmoid(steps: list[Step]) -> list[Step]:

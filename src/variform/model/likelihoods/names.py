@@ -10,7 +10,7 @@ from variform.model.likelihoods.compound import MixedLikelihood
 from variform.model.likelihoods.counts import NegativeBinomialLikelihood, PoissonLikelihood
 from variform.model.likelihoods.family import Likelihood
 from variform.model.likelihoods.gaussian import GaussianLikelihood
-from variform.model.likelihoods.levels import BetaBinomialLikelihood
+from variform.model.likelihoods.levels import BetaBinomialLikelihood, LogisticMixtureLikelihood
 from variform.model.likelihoods.pixels import (
     BernoulliLikelihood,
     CategoricalLikelihood,
@@ -28,6 +28,7 @@ LIKELIHOODS: dict[LikelihoodName, tuple[type[Likelihood], dict[str, Any]]] = {
     "gaussian-fixed": (GaussianLikelihood, {"variance": "fixed"}),
     "gaussian-identity": (GaussianLikelihood, {"variance": "identity"}),
     "logistic": (LogisticLikelihood, {}),
+    "logistic-mixture": (LogisticMixtureLikelihood, {}),
     "beta-binomial": (BetaBinomialLikelihood, {}),
     "categorical": (CategoricalLikelihood, {}),
     "poisson": (PoissonLikelihood, {}),

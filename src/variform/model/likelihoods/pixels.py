@@ -198,8 +198,7 @@ class LogisticLikelihood(Likelihood):
     @property
     def locations(self) -> tuple[float, float]:
         """The least and the greatest location: the middles of the first and the last bin."""
-        edge = 0.5 / self.levels
-        return edge, 1 - edge
+        return locations_within(self.levels)
 
     def forward(self, params: Tensor) -> DiscretisedLogistic:
         """The law that `params` describe."""
@@ -237,51 +236,75 @@ class LogisticLikelihood(Likelihood):
         return [self._step("logistic-variance"), {"op": "map", "function": "sqrt"}]
 
     def density_steps(self) -> list[Step]:
-        r"""$\log\sigma(b) + \log\sigma(-a) + \log(1 - e^{a - b})$ of the bin [a, b] of the value's level.
-
-        With the width w = b - a the last is $\log w - w / 2 + \log\frac{\sinh(w / 2)}{w / 2}$, where nothing cancels.
-        """
-        size, count = math.prod(self.event_shape), self.levels
-        minus: Step = {"op": "multiply", "value": -1.0}
-        softplus: Step = {"op": "map", "function": "softplus"}
-        is_zero: Step = {"op": "map", "function": "is-zero"}
-        low, high = self.locations
-        location: list[Step] = [
-            self.params_at(0, size),
-            {"op": "map", "function": "sigmoid"},
-            {"op": "clip", "low": low, "high": high},
-        ]
-        log_per_unit: list[Step] = [
-            self.params_at(size),
-            {"op": "clip", "low": self.LOG_SCALES[0], "high": self.LOG_SCALES[1]},
-            minus,
-        ]
-        per_unit: list[Step] = [*log_per_unit, {"op": "map", "function": "exp"}]
-        width: list[Step] = [*per_unit, {"op": "multiply", "value": 1 / count}]
-        level: list[Step] = [
-            self.values(),
-            {"op": "multiply", "value": count - 1.0},
-            {"op": "map", "function": "round"},
-        ]
-        from_location = total([*level, {"op": "multiply", "value": 1 / count}], [*location, minus])
-        start = product([from_location], per_unit)
-        end = total(start, width)
-        is_first: list[Step] = [*level, is_zero]
-        is_last: list[Step] = [*level, {"op": "add", "value": 1.0 - count}, is_zero]
-        normaliser = _normaliser()
-        of_width = total(
-            [*log_per_unit, {"op": "add", "value": -math.log(count)}],
-            [*width, {"op": "multiply", "value": -0.5}],
-            [*width, normaliser],
-        )
-        below_end = product([end, minus, softplus, minus], [*is_last, is_zero])
-        above_start = product([*start, softplus, minus], [*is_first, is_zero])
-        between = product([of_width], [total(is_first, is_last), is_zero])
-        return [total(below_end, above_start, between)]
+        """By the formula of `logistic_steps`."""
+        size = math.prod(self.event_shape)
+        raw_location, log_scale = self.params_at(0, size), self.params_at(size)
+        return logistic_steps(raw_location, log_scale, self.values(), self.levels)
 
     def _step(self, of: str) -> Step:
-        bounds = {"locations": list(self.locations), "log_scales": list(self.LOG_SCALES)}
-        return {"op": "levels", "of": of, "count": self.levels, **bounds}
+        return moment_step(of, self.levels)
+
+
+def locations_within(levels: int) -> tuple[float, float]:
+    """The least and the greatest location of a logistic: the middles of the first and the last bin.
+
+    Example:
+        >>> locations_within(2)
+        (0.25, 0.75)
+    """
+    edge = 0.5 / levels
+    return edge, 1 - edge
+
+
+def moment_step(of: str, levels: int) -> Step:
+    """The step from raw locations and log-scales, (B, 2, *s), to the `logistic` mean or the `logistic-variance`."""
+    scales = list(LogisticLikelihood.LOG_SCALES)
+    locations = list(locations_within(levels))
+    return {"op": "levels", "of": of, "count": levels, "locations": locations, "log_scales": scales}
+
+
+def logistic_steps(raw_location: Step, log_scale: Step, value: Step, count: int) -> list[Step]:
+    r"""$\log\sigma(b) + \log\sigma(-a) + \log(1 - e^{a - b})$ of the bin [a, b] of a value's level, one of `count`.
+
+    With the width w = b - a the last is $\log w - w / 2 + \log\frac{\sinh(w / 2)}{w / 2}$, where nothing cancels.
+    """
+    minus: Step = {"op": "multiply", "value": -1.0}
+    softplus: Step = {"op": "map", "function": "softplus"}
+    is_zero: Step = {"op": "map", "function": "is-zero"}
+    low, high = locations_within(count)
+    least, most = LogisticLikelihood.LOG_SCALES
+    location: list[Step] = [
+        raw_location,
+        {"op": "map", "function": "sigmoid"},
+        {"op": "clip", "low": low, "high": high},
+    ]
+    log_per_unit: list[Step] = [
+        log_scale,
+        {"op": "clip", "low": least, "high": most},
+        minus,
+    ]
+    per_unit: list[Step] = [*log_per_unit, {"op": "map", "function": "exp"}]
+    width: list[Step] = [*per_unit, {"op": "multiply", "value": 1 / count}]
+    level: list[Step] = [
+        value,
+        {"op": "multiply", "value": count - 1.0},
+        {"op": "map", "function": "round"},
+    ]
+    from_location = total([*level, {"op": "multiply", "value": 1 / count}], [*location, minus])
+    start = product([from_location], per_unit)
+    end = total(start, width)
+    is_first: list[Step] = [*level, is_zero]
+    is_last: list[Step] = [*level, {"op": "add", "value": 1.0 - count}, is_zero]
+    normaliser = _normaliser()
+    of_width = total(
+        [*log_per_unit, {"op": "add", "value": -math.log(count)}],
+        [*width, {"op": "multiply", "value": -0.5}],
+        [*width, normaliser],
+    )
+    below_end = product([end, minus, softplus, minus], [*is_last, is_zero])
+    above_start = product([*start, softplus, minus], [*is_first, is_zero])
+    between = product([of_width], [total(is_first, is_last), is_zero])
+    return [total(below_end, above_start, between)]
 
 
 class CategoricalLikelihood(Likelihood):
