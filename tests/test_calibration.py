@@ -315,9 +315,19 @@ def test_the_command_says_which_columns_are_not_calibrated(tmp_path, capsys):
     table, wrong = section.tables(found)
     assert {row[0] for row in table.rows} <= set(section.meanings)
     assert {row[0] for row in wrong.rows} == {"column 1", "column 2", "column 3"}
-    command(["evaluate", str(tmp_path / "run"), "--calibration", "--json", "--samples", "5"])
+    assert table.note.endswith(
+        f"They are some at random of {len(splits.test)} rows and 3 columns, for the rest of a row is drawn anew "
+        "for each of its columns; `calibration_rows` and `calibration_columns` ask for more."
+    )
+    asked = ["evaluate", str(tmp_path / "run"), "--calibration", "--json", "--samples", "5"]
+    command([*asked, "--calibration-rows", "9", "--calibration-columns", "2"])
     numbers = json.loads(capsys.readouterr().out)["calibration"]
-    assert numbers["rows"] == len(splits.test)
+    assert (numbers["rows"], numbers["columns"]) == (9, 2)
+    assert (numbers["of_rows"], numbers["of_columns"]) == (len(splits.test), 3)
+    command(asked)
+    numbers = json.loads(capsys.readouterr().out)["calibration"]
+    assert numbers["rows"] == numbers["of_rows"] == len(splits.test)
+    assert "at random" not in section.tables(numbers)[0].note
     share = numbers["given_others"]["coverage"][2]["mean"]
     assert share > found["given_others"]["coverage"][2]["mean"] + 0.2
 

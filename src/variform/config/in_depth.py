@@ -22,6 +22,9 @@ class InDepth:
             of factors of the sprites, of the label, of conditions, responses or columns of a table.
         calibration: Ask whether the model is as sure as it may be: coverage, PIT and CRPS of new rows, of each column
             given the others, and of draws given a part of a row.
+        calibration_rows: Rows that `calibration` looks at, at most, at random.
+        calibration_columns: Columns or pixels of them, at most, at random: the rest of a row is drawn anew for each. 0
+            is 30 of a table and 3 of an image.
         synthetic: Draw as many rows as the model was trained on and judge whether they may be handed out: whom they
             betray (copies, nearness, attacks on membership) and what they are good for. At most 10,000 rows are drawn.
         synthetic_target: A column or condition that `synthetic` predicts; by default up to eight of them.
@@ -38,6 +41,8 @@ class InDepth:
     probe: bool = False
     factors: tuple[str, ...] = ()
     calibration: bool = False
+    calibration_rows: Count = 200
+    calibration_columns: Natural = 0
     synthetic: bool = False
     synthetic_target: str = ""
     synthetic_rules: tuple[str, ...] = ()

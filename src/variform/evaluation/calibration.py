@@ -83,10 +83,9 @@ def calibrate(
         progress: Show a progress bar on a terminal.
 
     Returns:
-        A dict of plain values: the levels, rows, columns, draws and mask, and for each law a dict with
-        coverage, an estimate {"mean", "se", "n"} for each level, of all columns whose values do not repeat, or where
-        all repeat of those that are no categories; crps in
-        standard deviations of the training rows, for categories half a Brier score, and crps_of_training, that of
+        A dict of plain values: the levels, rows, columns, of how many both are, draws and mask, and for each law a dict
+        with coverage, an estimate {"mean", "se", "n"} for each level, of all columns whose values do not repeat, or
+        where all repeat of those that are no categories; crps in standard deviations of the training rows, for categories half a Brier score, and crps_of_training, that of
         training rows drawn at random; histogram, shares of the PITs of all columns in ten equal bins; columns, by name
         coverage, band, crps in the column's unit, p_value (Kolmogorov-Smirnov, of its PITs) and is_calibrated;
         calibrated, how many columns are, of how many; few_samples, the share of laws with fewer than 50 effective
@@ -115,6 +114,7 @@ def calibrate(
     _require_in_range(data, draws, mask)
     schema = vae.schema or data.schema
     generator = torch.Generator().manual_seed(seed)
+    of_rows = len(data)
     data = data.take(torch.randperm(len(data), generator=generator)[:rows].sort().values)
     size = math.prod(schema.shape)
     most = columns or _MOST_COLUMNS[schema.kind]
@@ -153,6 +153,8 @@ def calibrate(
         "levels": list(LEVELS),
         "rows": len(data),
         "columns": len(chosen),
+        "of_rows": of_rows,
+        "of_columns": size,
         "draws": draws,
         "mask": mask,
         **found,

@@ -54,7 +54,13 @@ def _measure(scene: Scene) -> Numbers:
     from variform.evaluation.calibration import calibrate
 
     return calibrate(
-        scene.vae, scene.rows, scene.splits.train, seed=scene.seed, progress=scene.progress
+        scene.vae,
+        scene.rows,
+        scene.splits.train,
+        rows=scene.asked.calibration_rows,
+        columns=scene.asked.calibration_columns,
+        seed=scene.seed,
+        progress=scene.progress,
     )
 
 
@@ -91,8 +97,8 @@ def _tables(found: Numbers) -> list[Lines]:
     if any(law["few_samples"] for law in laws):
         rows.append([_FEW, *(f"{100 * law['few_samples']:.1f} %" for law in laws)])
     note = (
-        f"Of {found['rows']:,} rows and {found['columns']:,} columns at random, with {found['draws']:,} draws each; "
-        f"given some columns, each is told with the probability {1 - found['mask']:.2g}."
+        f"There are {found['rows']:,} rows and {found['columns']:,} columns, with {found['draws']:,} draws each; given "
+        f"some columns, each is told with the probability {1 - found['mask']:.2g}.{_left_out(found)}"
     )
     tables = [Lines(["measure", *_LAWS.values()], rows, note=note)]
     wrong = _wrong(found)
@@ -100,6 +106,17 @@ def _tables(found: Numbers) -> list[Lines]:
         header = ["column", "asked for", *_COVERAGE, "p-value of PIT"]
         tables.append(Lines(header, wrong, title="Columns that are not calibrated"))
     return tables
+
+
+def _left_out(found: Numbers) -> str:
+    """Of how many rows and columns these are, where they are not all; evaluations of before do not say it."""
+    rows, columns = found.get("of_rows", found["rows"]), found.get("of_columns", found["columns"])
+    if (rows, columns) == (found["rows"], found["columns"]):
+        return ""
+    return (
+        f" They are some at random of {rows:,} rows and {columns:,} columns, for the rest of a row is drawn anew for "
+        "each of its columns; `calibration_rows` and `calibration_columns` ask for more."
+    )
 
 
 def _coverage(law: dict[str, Any], place: int) -> str:
