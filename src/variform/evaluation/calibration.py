@@ -85,10 +85,11 @@ def calibrate(
     Returns:
         A dict of plain values: the levels, rows, columns, of how many both are, draws and mask, and for each law a dict
         with coverage, an estimate {"mean", "se", "n"} for each level, of all columns whose values do not repeat, or
-        where all repeat of those that are no categories; crps in standard deviations of the training rows, for categories half a Brier score, and crps_of_training, that of
-        training rows drawn at random; histogram, shares of the PITs of all columns in ten equal bins; columns, by name
-        coverage, band, crps in the column's unit, p_value (Kolmogorov-Smirnov, of its PITs) and is_calibrated;
-        calibrated, how many columns are, of how many; few_samples, the share of laws with fewer than 50 effective
+        where all repeat of those that are no categories; crps in standard deviations of the training rows, for
+        categories half a Brier score, and crps_of_training, that of training rows drawn at random; histogram, shares of
+        the PITs of all columns in ten equal bins; columns, by name coverage, band, crps in the column's unit, p_value
+        (Kolmogorov-Smirnov, of its PITs) and is_calibrated; calibrated, how many columns are, of how many; few_samples,
+        the share of laws with fewer than 50 effective
         importance samples; and of `given_some` jointly, the p-value of the average ranks of a row's free columns among
         its draws. A column is calibrated where its coverage at all levels lies in the central band of the binomial law
         and its p-value is not small: a model that is right passes in all columns together with a probability of 99 %.
