@@ -58,9 +58,15 @@ def demo(
     """
     config = RunConfig(
         source="brackets",
-        model=ModelConfig(latent_dim=4, likelihood="bernoulli", hidden=(256, 128)),
+        model=ModelConfig(
+            latent_dim=4,
+            likelihood="bernoulli",
+            prior="mixture",
+            hidden=(256, 128),
+            layer_norm=True,
+        ),
         train=TrainConfig(
-            epochs=40, batch_size=64, learning_rate=3e-3, schedule="cosine", compile="off"
+            epochs=60, batch_size=64, learning_rate=3e-3, schedule="cosine", compile="off"
         ),
         evaluation=EvaluationConfig(refine=50, nll_samples=100),
     )
