@@ -9,6 +9,7 @@ from torch import nn
 
 from variform import DataConfig, ModelConfig, TrainConfig, build_objective, build_vae, fit, read
 from variform.config.choices import LikelihoodName
+from variform.config.model import CODE_PRIORS
 from variform.config.run import EvaluationConfig, RunConfig
 from variform.distributions import DiagonalGaussian
 from variform.evaluation import samplers
@@ -83,11 +84,24 @@ def _kind_for(likelihood):
 
 
 _CHOICES = get_type_hints(ModelConfig)
+_FEW_CODES = {
+    **{name: {"codes": 2, "values": 4} for name in ("categorical", "joint", "vq", "lfq")},
+    "fsq": {"codes": 2, "levels": (3, 4)},
+}
+
+
+def _with_prior(name):
+    """Options of a model with this prior: one over codes has codes."""
+    if name not in CODE_PRIORS:
+        return {"prior": name}
+    return {"prior": name, "posterior": "categorical", **_FEW_CODES["categorical"]}
+
+
 EVERY = {
     **{name: (_kind_for(name), {"likelihood": name}) for name in get_args(LikelihoodName)},
-    **{f"prior {name}": ("conditional", {"prior": name}) for name in get_args(_CHOICES["prior"])},
+    **{f"prior {name}": ("conditional", _with_prior(name)) for name in get_args(_CHOICES["prior"])},
     **{
-        f"posterior {name}": ("conditional", {"posterior": name})
+        f"posterior {name}": ("conditional", {"posterior": name, **_FEW_CODES.get(name, {})})
         for name in get_args(_CHOICES["posterior"])
     },
     **{name: (name, {}) for name in ("conv", "units", "gaps", "laws", "mixed conditional")},

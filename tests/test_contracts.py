@@ -28,6 +28,14 @@ from variform.distributions import (
     Spiked,
     StandardNormal,
 )
+from variform.distributions.codes import AutoregressiveCodes, Beside, CodePoint, Codes, placed
+from variform.model.codes import (
+    CategoricalPosterior,
+    FSQPosterior,
+    JointPosterior,
+    LFQPosterior,
+    VQPosterior,
+)
 from variform.model.flows import FlowPrior, IAFPosterior
 from variform.model.likelihoods import (
     BernoulliLikelihood,
@@ -47,6 +55,7 @@ from variform.model.priors import MixturePrior, StandardNormalPrior, VampPrior
 from variform.objectives import ELBO
 
 EVENT, DIM, BATCH, L = (1, 4, 3), 3, 5, 7
+INDEX, PLACES = torch.tensor([[0, 3]] * BATCH), torch.arange(8.0).reshape(4, 2)
 
 LAWS = {
     "diagonal": lambda: DiagonalGaussian(torch.randn(BATCH, DIM), torch.randn(BATCH, DIM)),
@@ -94,6 +103,16 @@ LAWS = {
         torch.tensor([[0.0, 1.0, 2.0], [3.0, torch.nan, -1.0]]),
         torch.full((2, DIM), 1e-6),
     ),
+    "codes": lambda: Codes(torch.randn(BATCH, 2, 4)),
+    "placed codes": lambda: Codes(torch.randn(BATCH, 2, 4), torch.randn(4, 3)),
+    "code point": lambda: CodePoint(INDEX, placed(INDEX, PLACES), 4, PLACES),
+    "autoregressive codes": lambda: AutoregressiveCodes(
+        lambda one_hot: one_hot.cumsum(-2) - one_hot, 3, 4, torch.zeros(())
+    ),
+    "beside": lambda: Beside(
+        DiagonalGaussian(torch.randn(BATCH, DIM), torch.randn(BATCH, DIM)),
+        Codes(torch.randn(BATCH, 2, 4)),
+    ),
     "of torch": lambda: Independent(
         torch.distributions.Laplace(
             torch.randn(BATCH, *EVENT), torch.rand(EVENT) + 0.1, validate_args=False
@@ -115,6 +134,14 @@ POSTERIORS = {
     "full, exp": lambda: FullCovariancePosterior(DIM, std="exp"),
     "iaf": lambda: IAFPosterior(DIM, context=4),
     "iaf, exp": lambda: IAFPosterior(DIM, context=4, std="exp"),
+}
+CODED = {
+    "categorical": lambda: CategoricalPosterior(2, 4),
+    "joint": lambda: JointPosterior(DIM, CategoricalPosterior(2, 4)),
+    "vq": lambda: VQPosterior(2, 4, embedding_dim=3),
+    "residual vq": lambda: VQPosterior(2, 4, embedding_dim=3, stages=2),
+    "fsq": lambda: FSQPosterior(2, levels=(3, 4)),
+    "lfq": lambda: LFQPosterior(2, 8),
 }
 PRIORS = {
     "normal": lambda: StandardNormalPrior(DIM),
@@ -157,7 +184,7 @@ LIKELIHOODS = {
 PLAIN = {
     name: make for name, make in LIKELIHOODS.items() if not name.startswith("mixed")
 }  # all dimensions of one kind
-FAMILIES = POSTERIORS | LIKELIHOODS
+FAMILIES = POSTERIORS | CODED | {f"p(x|z) {name}": make for name, make in LIKELIHOODS.items()}
 OBJECTIVES = {
     "elbo": {},
     "elbo, monte-carlo": {"kl": "monte-carlo"},

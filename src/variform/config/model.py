@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Annotated, Literal
 
-from variform.config.checks import Count, Positive, Range, checked, require
+from variform.config.checks import Count, NotNegative, Positive, Range, Share, checked, require
 from variform.config.choices import ActivationName, InitialisationName, LikelihoodChoice
 
 OWN_PARTS = ("encoder", "decoder")
@@ -13,6 +13,10 @@ OWN_PARTS = ("encoder", "decoder")
 COPIES = tuple(f"{part}.py" for part in OWN_PARTS)
 """What the source of such a network is called beside its model: in the folder of a run, and on a hub."""
 
+CODED = ("categorical", "vq", "fsq", "lfq")
+"""Posteriors all of whose latents are codes."""
+CODE_PRIORS = ("uniform", "independent", "autoregressive")
+"""Priors over codes."""
 LATENTS = 10
 """Latent dimensions where none are given, of images and where no rows are known."""
 
@@ -29,9 +33,29 @@ class ModelConfig:
             and the first lies nearest to the data.
         posterior: q(z|x): `diagonal`, a Gaussian with independent latents; `full`, a Gaussian with a covariance matrix;
             `iaf`, an inverse autoregressive flow, which need not be Gaussian; `ladder`, of several latents, what the
-            row says of each times what the prior says.
+            row says of each times what the prior says. Over codes: `categorical`, probabilities of each code's values;
+            `joint`, `diagonal` latents and such codes; `vq`, the nearest entry of a table that is learned; `fsq`,
+            levels that numbers are rounded to; `lfq`, signs of numbers.
         prior: p(z): `normal`, N(0, I); `mixture`, a learned mixture of Gaussians; `vamp`, the mixture of the posteriors
-            of learned pseudo-inputs; `flow`, a learned autoregressive flow.
+            of learned pseudo-inputs; `flow`, a learned autoregressive flow. Over codes: `uniform`; `independent`,
+            learned probabilities of each code's values; `autoregressive`, those of a code by the codes before it. Where
+            latents are codes, `normal` stands for `autoregressive` of several codes that an encoder quantises, and for
+            `independent` of others.
+        codes: Number of codes of the posteriors over codes.
+        values: Values of each code; of `vq` the entries of the table, of `lfq` a power of 2.
+        relaxation: How an encoder learns from draws of a `categorical` or `joint` posterior: `gumbel`, draws between
+            the values (Gumbel-softmax); `straight-through`, exact draws with the gradients of those; `score`, exact
+            draws and the score function with a leave-one-out baseline, which needs 2 or more samples.
+        temperature: Of relaxed draws, at the first step.
+        temperature_least: The least temperature.
+        temperature_rate: How fast the temperature falls: by e^(-rate) a step.
+        levels: Levels of each number of a code of `fsq`, whose values are their product.
+        embedding_dim: Numbers of an entry of the table of `vq`.
+        stages: How often `vq` quantises, each time what was left: above 1 it is residual.
+        decay: Decay, a step, of the moving averages that the table of `vq` is made of.
+        commitment: Weight of the squared distance between what the encoder finds and what it becomes, of `vq` and
+            `lfq`.
+        entropy_weight: Weight of the entropies of `lfq`: each row is to be sure of its bits, all rows to use both.
         components: Number of Gaussians of the `mixture` prior, or of pseudo-inputs of the `vamp` prior.
         transforms: Number of autoregressive steps of the `iaf` posterior and of the `flow` prior.
         likelihood: p(x|z): `auto` is the one that the data ask for, see docs/choosing.md; `bernoulli`
@@ -69,8 +93,24 @@ class ModelConfig:
     latent_dim: Count | None = None
     latents: tuple[Count, ...] = ()
     likelihood: LikelihoodChoice = "auto"
-    posterior: Literal["diagonal", "full", "iaf", "ladder"] = "diagonal"
-    prior: Literal["normal", "mixture", "vamp", "flow"] = "normal"
+    posterior: Literal[
+        "diagonal", "full", "iaf", "ladder", "categorical", "joint", "vq", "fsq", "lfq"
+    ] = "diagonal"
+    prior: Literal[
+        "normal", "mixture", "vamp", "flow", "uniform", "independent", "autoregressive"
+    ] = "normal"
+    codes: Count = 10
+    values: Count = 16
+    relaxation: Literal["gumbel", "straight-through", "score"] = "gumbel"
+    temperature: Positive = 1.0
+    temperature_least: Positive = 0.5
+    temperature_rate: NotNegative = 3e-5
+    levels: tuple[Count, ...] = (8, 6, 5)
+    embedding_dim: Count = 8
+    stages: Count = 1
+    decay: Share = 0.99
+    commitment: NotNegative = 0.25
+    entropy_weight: NotNegative = 0.1
     components: Count = 100
     transforms: Count = 3
     likelihood_components: Annotated[int, Range("[2, inf)", 5)] = 5
@@ -97,8 +137,27 @@ class ModelConfig:
         Example:
             >>> ModelConfig().latent_width, ModelConfig(latent_dim=2).latent_width
             (10, 2)
+            >>> ModelConfig(posterior="categorical", codes=20, values=10).latent_width
+            200
         """
-        return sum(self.latents) or self.latent_dim or LATENTS
+        if self.posterior in CODED:
+            return self.codes * self._code_width
+        flat = sum(self.latents) or self.latent_dim or LATENTS
+        return flat + self.codes * self.values if self.posterior == "joint" else flat
+
+    @property
+    def has_codes(self) -> bool:
+        """Whether some of its latents are codes."""
+        return self.posterior == "joint" or self.posterior in CODED
+
+    @property
+    def _code_width(self) -> int:
+        """Numbers of z for one code."""
+        if self.posterior == "vq":
+            return self.stages * self.embedding_dim
+        if self.posterior == "fsq":
+            return len(self.levels)
+        return self.values.bit_length() - 1 if self.posterior == "lfq" else self.values
 
     @property
     def is_mlp(self) -> bool:
@@ -112,6 +171,18 @@ PART_OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {
     "likelihood_components": {"likelihood": ("logistic-mixture",)},
     "fixed_std": {"likelihood": ("gaussian-fixed",)},
     "filters": {"network": ("conv", "residual")},
+    "codes": {"posterior": (*CODED, "joint")},
+    "values": {"posterior": ("categorical", "joint", "vq", "lfq")},
+    "relaxation": {"posterior": ("categorical", "joint")},
+    "temperature": {"posterior": ("categorical", "joint")},
+    "temperature_least": {"posterior": ("categorical", "joint")},
+    "temperature_rate": {"posterior": ("categorical", "joint")},
+    "levels": {"posterior": ("fsq",)},
+    "embedding_dim": {"posterior": ("vq",)},
+    "stages": {"posterior": ("vq",)},
+    "decay": {"posterior": ("vq",)},
+    "commitment": {"posterior": ("vq", "lfq")},
+    "entropy_weight": {"posterior": ("lfq",)},
 }
 """The options that only some parts of a model have: for each the parts, and their values that use it."""
 
@@ -132,6 +203,12 @@ or use `prior` mixture or vamp.
     """
     _require_effect_beside_own(model)
     _require_levels(model)
+    require(
+        model.posterior not in CODED or model.latent_dim in (None, model.latent_width),
+        "`latent_dim` must be left out where all latents are codes, whose number and values say it",
+        model.latent_dim,
+        "Use `codes` and `values`.",
+    )
     for field in dataclasses.fields(model):
         value, parts = getattr(model, field.name), PART_OPTIONS.get(field.name, {})
         if (
@@ -231,4 +308,7 @@ def prior_name(config: ModelConfig) -> str:
         "mixture": f"the learned mixture of {config.components} Gaussians",
         "vamp": f"the VampPrior of {config.components} pseudo-inputs",
         "flow": "the learned flow",
+        "uniform": "all codes alike",
+        "independent": "learned probabilities of each code",
+        "autoregressive": "learned probabilities of each code by those before it",
     }[config.prior]

@@ -1,8 +1,9 @@
-"""Closed-form KL divergences between Gaussians."""
+"""Closed-form KL divergences: between Gaussians, and between laws over codes."""
 
 from torch import Tensor
 from torch.distributions import Distribution
 
+from variform.distributions.codes import AutoregressiveCodes, Beside, CodePoint, Codes
 from variform.distributions.gaussian import DiagonalGaussian, FullGaussian, StandardNormal, over_std
 
 
@@ -53,6 +54,18 @@ def kl_full(q: FullGaussian, p: FullGaussian) -> Tensor:
     return 0.5 * (trace + distance - q.event_shape[0] + p.log_det - q.log_det)  # eq: kl-full
 
 
+def kl_codes(q: Codes, p: Codes) -> Tensor:
+    r"""KL(q || p) of every code, $\sum_k q_k (\log q_k - \log p_k)$, (*batch, C), in nats.
+
+    Example:
+        >>> import torch
+        >>> q, p = Codes(torch.tensor([[50.0, 0.0, 0.0, 0.0]])), Codes(torch.zeros(1, 4))
+        >>> kl_codes(q, p)
+        tensor([1.3863])
+    """
+    return (q.log_shares.exp() * (q.log_shares - p.log_shares)).sum(-1)  # eq: kl-codes
+
+
 def has_closed_form_kl(q: Distribution, p: Distribution) -> bool:
     """Whether `kl` knows these two laws.
 
@@ -61,6 +74,12 @@ def has_closed_form_kl(q: Distribution, p: Distribution) -> bool:
         >>> has_closed_form_kl(StandardNormal(2), FullGaussian(torch.zeros(2), torch.eye(2)))
         True
     """
+    if isinstance(q, Beside) and isinstance(p, Beside):
+        return has_closed_form_kl(q.first, p.first) and has_closed_form_kl(q.second, p.second)
+    if isinstance(q, CodePoint):
+        return isinstance(p, Codes | AutoregressiveCodes)
+    if isinstance(q, Codes):
+        return isinstance(p, Codes)
     return all(isinstance(law, DiagonalGaussian | FullGaussian) for law in (q, p))
 
 
@@ -102,6 +121,12 @@ def kl(q: Distribution, p: Distribution) -> Tensor:
         >>> kl(DiagonalGaussian(torch.ones(2), torch.zeros(2)), StandardNormal(2)).item()
         1.0
     """
+    if isinstance(q, Beside) and isinstance(p, Beside):
+        return kl(q.first, p.first) + kl(q.second, p.second)
+    if isinstance(q, CodePoint) and isinstance(p, Codes | AutoregressiveCodes):
+        return -p.log_prob(q.z.detach())  # log q(z|x) is 0 at the point
+    if isinstance(q, Codes) and isinstance(p, Codes):
+        return kl_codes(q, p).sum(-1)
     if has_closed_form_kl(q, p) and not splits_into_dimensions(q, p):
         return kl_full(FullGaussian.of(q), FullGaussian.of(p))
     return kl_per_dimension(q, p).sum(-1)

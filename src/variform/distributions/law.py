@@ -39,6 +39,10 @@ class Law(Distribution):
     """
 
     arg_constraints = {}  # noqa: RUF012 (torch's name for "nothing to check": shapes are checked when a VAE is built)
+    is_scored = False
+    """Whether gradients reach its parameters by the log-probabilities of its draws alone, not through the draws."""
+    penalty: Tensor | None = None
+    """What a posterior costs in training beside the ELBO, (*batch,)."""
 
     def __init__(self, shape: torch.Size, event_dims: int) -> None:
         split = len(shape) - event_dims

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from variform.distributions.codes import AutoregressiveCodes, Beside, Codes
 from variform.distributions.compound import Mixture
 from variform.distributions.gaussian import DiagonalGaussian, FullGaussian
 from variform.distributions.law import Law, Shape
@@ -54,10 +55,10 @@ def tempered(law: Law, temperature: float) -> Law:
     r"""The law with its noise times `temperature` t.
 
     A Gaussian keeps its mean and gets the covariance $t^2 \Sigma$. A mixture keeps its weights, and each component does
-    so about its own mean. A flow maps noise of t times the standard deviation.
+    so about its own mean. A flow maps noise of t times the standard deviation. Of codes the logits are divided by t.
 
     Args:
-        law: A Gaussian, a mixture of laws over vectors, or a flow.
+        law: A Gaussian, a mixture of laws over vectors, a flow, or a law over codes.
         temperature: t, above 0. Below 1 draws stay closer to where the law is dense, at the cost of variety.
 
     Reference:
@@ -76,6 +77,12 @@ def tempered(law: Law, temperature: float) -> Law:
         return FullGaussian(law.loc, law.scale_tril * temperature, log_diagonal)  # eq: temperature
     if isinstance(law, Scaled):
         return Scaled(tempered(law.base, temperature), law.loc, law.scale)
+    if isinstance(law, Codes):
+        return Codes(law.log_shares / temperature, law.places)
+    if isinstance(law, AutoregressiveCodes):
+        return law.tempered(temperature)
+    if isinstance(law, Beside):
+        return Beside(tempered(law.first, temperature), tempered(law.second, temperature))
     if isinstance(law, Mixture):
         return Mixture(tempered(law.components, temperature), law.log_weights)
     from variform.distributions.flows import Flow  # slow to import

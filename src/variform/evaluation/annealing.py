@@ -17,6 +17,7 @@ from variform.evaluation.refinement import refine
 from variform.evaluation.richer import best_elbos
 from variform.evaluation.standard_error import Estimate
 from variform.model.importance import weights_of
+from variform.model.spaces import require_flat
 from variform.model.vae import VAE, HasVAE, evaluating, frozen, vae_of
 from variform.system import draws
 from variform.system.products import computing
@@ -59,6 +60,9 @@ class Annealed:
             f"Annealed(log_px={self.log_px.mean().item():.5g}{upper}, ess={self.ess.mean().item():.3g}, "
             f"accepted={self.accepted.mean().item():.2f}: means over {len(self.log_px):,} rows, densities in nats)"
         )
+
+
+_INSTEAD = "Use importance samples: `score`."
 
 
 @checked
@@ -130,6 +134,7 @@ def anneal(
         torch.Size([3])
     """
     vae = vae_of(vae)
+    require_flat(vae, "annealed importance sampling", _INSTEAD)
     batches = vae.batches(data, _rows_at_once(vae, walk), seed=seed)
     rows = ((x, context, None) for x, context in batches)
     return _annealed(vae, rows, data, walk, seed, progress)
@@ -174,6 +179,7 @@ def bracket(
         True
     """
     vae = vae_of(vae)
+    require_flat(vae, "annealed importance sampling", _INSTEAD)
     like = data.take(torch.arange(rows).remainder(max(1, len(data))))
     batches = vae.batches(like, _rows_at_once(vae, walk), seed=seed)
     return _annealed(vae, _simulated(vae, batches), like, walk, seed, progress)
@@ -223,6 +229,7 @@ def certify(
         5
     """
     vae = vae_of(vae)
+    require_flat(vae, "annealed importance sampling", _INSTEAD)
     generator = torch.Generator().manual_seed(seed)
     chosen = data.take(torch.randperm(len(data), generator=generator)[:rows].sort().values)
     options: dict[str, Any] = {"seed": seed, "progress": progress}

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from variform.config.checks import Count, checked
 from variform.data.dataset import Dataset
 from variform.data.schema import Schema
+from variform.distributions.codes import Coded
 from variform.distributions.kl import (
     has_closed_form_kl,
     kl,
@@ -50,10 +51,11 @@ class Scores:
         elbo: log_likelihood - kl.
         log_likelihood: E_q[log p(x|z)], from all k samples.
         kl: KL(q(z|x) || p(z)), in closed form or from all k samples where there is none.
-        log_px: Importance-sampled log p(x); a lower bound in expectation that rises with k.
+        log_px: Importance-sampled log p(x); a lower bound in expectation that rises with k. Of codes that have up to
+            4,096 values together it is exact, the sum over all of them, and so are the ELBO and its terms.
         ess: Effective number of importance samples, (sum w)^2 / sum w^2; it does not see what was never drawn.
         pareto_k: Whether log_px can be trusted: up to 0.7, see `evaluation.pareto.pareto_k`. NaN where there is nothing
-            to fit.
+            to fit, minus infinity where log_px is exact.
         means: Posterior means, (N, latent_dim).
         squared_error: Squared reconstruction error in the data's own units, (N, columns) of a table; of images, which
             may be large, its mean over the pixels, (N, 1).
@@ -69,6 +71,11 @@ class Scores:
     means: Tensor
     squared_error: Tensor
     kl_per_dimension: Tensor | None = None
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether log_px is the sum over all z, not an estimate."""
+        return bool((self.pareto_k == -math.inf).all())
 
     def __repr__(self) -> str:
         means = (
@@ -362,6 +369,11 @@ def _score_batch(
     advance: Callable[[int], None],
 ) -> list[dict[str, Tensor]]:
     """What `Scores` holds of these rows, under each prior law."""
+    if all(is_enumerable(q, p) for p in laws):
+        advance(len(x) * samples)
+        found = [_enumerated(vae, q, p, x, context, samples, sizes) for p in laws]
+        of_rows = _of_means(vae, q, data, x, context)
+        return [own | of_rows for own in found]
     sums = [_Sums(samples, x) for _ in laws]
     for start in range(0, samples, sizes.samples):
         drawn = min(sizes.samples, samples - start)
@@ -370,6 +382,14 @@ def _score_batch(
         for other, p in zip(sums[1:], laws[1:], strict=True):
             other.add(weights.under(p))
         advance(len(x) * drawn)
+    of_rows = _of_means(vae, q, data, x, context)
+    return [own.found(q, p) | of_rows for own, p in zip(sums, laws, strict=True)]
+
+
+def _of_means(
+    vae: VAE, q: Law, data: Dataset, x: Tensor, context: Tensor | None
+) -> dict[str, Tensor]:
+    """The means of q(z|x), and how far what is made of them lies from the rows."""
     mean = q.mean
     reconstruction = vae.decode(mean, context).mean
     squares = squared_error(
@@ -377,8 +397,45 @@ def _score_batch(
     )
     if data.schema.kind == "image":
         squares = (squares.nanmean if data.schema.gaps else squares.mean)(1, keepdim=True)
-    of_rows = {"means": mean.double(), "squared_error": squares}
-    return [own.found(q, p) | of_rows for own, p in zip(sums, laws, strict=True)]
+    return {"means": mean.double(), "squared_error": squares}
+
+
+def is_enumerable(q: Law, p: Law) -> bool:
+    """Whether sums over all z are taken, which are few: then log p(x) is exact.
+
+    Example:
+        >>> from variform.distributions.codes import Codes
+        >>> is_enumerable(Codes(torch.zeros(5, 1, 500)), Codes(torch.zeros(1, 500)))
+        True
+    """
+    return isinstance(q, Coded) and isinstance(p, Coded) and p.is_enumerable
+
+
+def _enumerated(
+    vae: VAE, q: Law, p: Law, x: Tensor, context: Tensor | None, samples: int, sizes: _Sizes
+) -> dict[str, Tensor]:
+    """As `_Sums.found`, exactly: every z is decoded, and none is drawn."""
+    assert isinstance(p, Coded)
+    likelihoods, log_q, log_p = [], [], []
+    for z in p.every().split(sizes.decoded):
+        rows = z[:, None].expand(len(z), len(x), -1) if context is not None else z[:, None]
+        likelihoods.append(vae.decode(rows, context).log_prob(x).double())  # (K, B)
+        log_q.append(q.log_prob(z[:, None]).double())
+        log_p.append(p.log_prob(z).double())
+    log_likelihood, log_share = torch.cat(likelihoods), torch.cat(log_q)
+    log_prior = torch.cat(log_p)[:, None].expand_as(log_likelihood)
+    share = log_share.exp()
+    expected = (share * log_likelihood).sum(0)
+    # Where q(z|x) is 0 its logarithm is none, and counts for nothing.
+    divergence = torch.where(share > 0, share * (log_share - log_prior), 0).sum(0)
+    return {
+        "elbo": expected - divergence,
+        "log_likelihood": expected,
+        "kl": divergence,
+        "log_px": (log_prior + log_likelihood).logsumexp(0),  # eq: enumeration
+        "ess": torch.full_like(expected, samples),
+        "pareto_k": torch.full_like(expected, -math.inf),
+    }
 
 
 class _Sums:

@@ -110,7 +110,8 @@ def measured(scored: Scored, *, of_q: bool) -> dict[str, Any]:
 
 
 def _nll(scored: Scored) -> dict[str, Any]:
-    return mean(-scored.scores.log_px) | {"samples": scored.samples}
+    found = mean(-scored.scores.log_px) | {"samples": scored.samples}
+    return found | {"is_exact": True} if scored.scores.is_exact else found
 
 
 def _high_pareto_k(scored: Scored) -> dict[str, Any] | None:

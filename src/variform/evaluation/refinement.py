@@ -9,6 +9,7 @@ from torch import Tensor
 from variform.distributions.gaussian import DiagonalGaussian, FullGaussian
 from variform.distributions.law import Law
 from variform.model.importance import weights_of
+from variform.model.spaces import require_flat
 from variform.model.vae import VAE
 from variform.system.draws import seeded
 
@@ -58,6 +59,7 @@ def refine(
         Kim, Wiseman, Miller, Sontag and Rush (2018), for the refinement; Cremer, Li and Duvenaud (2018) for the gap;
         Roeder, Wu and Duvenaud (2017) for the gradient.
     """
+    require_flat(vae, "refining q(z|x)", "Leave `refine` out.")
     samples, _ = _pace(q)
     rows = max(1, most // (floats * samples))
     parts = torch.arange(len(x), device=x.device).split(rows)

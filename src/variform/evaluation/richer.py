@@ -13,6 +13,7 @@ from variform.distributions.law import Law
 from variform.evaluation.log_likelihood import floats_per_decode
 from variform.evaluation.refinement import elbo_of, refine
 from variform.model.importance import weights_of
+from variform.model.spaces import require_flat
 from variform.model.vae import VAE, HasVAE, evaluating, frozen, vae_of
 from variform.system import draws
 from variform.system.progress import progress_bar
@@ -63,6 +64,7 @@ def best_elbos(
         ['own', 'full', 'flow']
     """
     vae = vae_of(vae)
+    require_flat(vae, "a richer posterior", "Compare importance samples with the ELBO.")
     floats = floats_per_decode(vae)
     rows = max(1, _FLOATS_AT_ONCE // (floats * _DRAWS))
     found: dict[str, list[Tensor]] = {"own": [], "full": [], "flow": []}

@@ -33,6 +33,7 @@ from variform.model.fitted_priors import (
     PosteriorMixturePrior,
     ScaledFlowPrior,
 )
+from variform.model.spaces import require_flat
 from variform.model.vae import VAE, evaluating
 from variform.system.compiling import eager
 from variform.system.draws import seeded
@@ -135,6 +136,9 @@ def fit_mixture(
     Reference:
         Schwarz (1978) for the BIC; Ghosh et al. (2020), section 4, for a density fitted after training.
     """
+    require_flat(
+        vae, "a sampler", "Draw from the model's own prior, which training fits to its codes."
+    )
     from sklearn.exceptions import (
         ConvergenceWarning,
     )  # here, for importing scikit-learn takes as long as torch
@@ -212,6 +216,9 @@ def fit_flow(
     Reference:
         Ghosh et al. (2020), section 4, for a density fitted after training.
     """
+    require_flat(
+        vae, "a sampler", "Draw from the model's own prior, which training fits to its codes."
+    )
     many = math.ceil(_HELD_OUT_DRAWS / len(valid))
     held_out = vae.like(
         torch.cat([aggregated_posterior(vae, valid, seed=seed + draw) for draw in range(many)])
@@ -289,6 +296,9 @@ def fit_posteriors(
     Reference:
         Hoffman and Johnson (2016); Norouzi, Fleet and Norouzi (2020), who train with such a prior.
     """
+    require_flat(
+        vae, "a sampler", "Draw from the model's own prior, which training fits to its codes."
+    )
     del valid, progress
     chosen = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))
     chosen = chosen[:_MOST_POSTERIORS].sort().values

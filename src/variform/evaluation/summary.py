@@ -212,7 +212,9 @@ def _notes_on_importance_sampling(numbers: dict[str, Any]) -> list[str]:
     """Lesser remarks on the NLL; the graver ones are warnings."""
     notes = []
     samples = numbers["nll"]["samples"]
-    if "high_pareto_k" not in numbers:
+    if numbers["nll"].get("is_exact"):
+        notes.append("NLL is exact, and so is the ELBO: sums over all values of the codes.")
+    elif "high_pareto_k" not in numbers:
         notes.append(
             f"NLL is of {samples} importance samples a row, too few to tell how far it can be trusted: that takes "
             f"{FEWEST_SAMPLES} or more."

@@ -42,7 +42,18 @@ def numbers_table(numbers: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
 
 def _label(key: str, numbers: dict[str, Any]) -> str:
     label = METRICS[key].name(numbers.get("data_unit", ""))
-    return f"{label}, k = {numbers['nll']['samples']}" if key == "nll" else label
+    return label + how_estimated(numbers) if key == "nll" else label
+
+
+def how_estimated(numbers: Mapping[str, Any]) -> str:
+    """How the NLL was found, behind its name.
+
+    Example:
+        >>> how_estimated({"nll": {"samples": 1000}}), how_estimated({"nll": {"samples": 1000, "is_exact": True}})
+        (', k = 1,000', ', exact')
+    """
+    nll = numbers["nll"]
+    return ", exact" if nll.get("is_exact") else f", k = {nll['samples']:,}"
 
 
 _ACTIVE = "active units"

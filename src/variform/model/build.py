@@ -1,15 +1,26 @@
 """From a configuration and a schema to a VAE."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from variform.config.checks import checked
-from variform.config.model import OWN_PARTS, ModelConfig
+from variform.config.model import CODE_PRIORS, CODED, LATENTS, OWN_PARTS, ModelConfig
 from variform.data.schema import Schema
+from variform.model.codes import (
+    AutoregressivePrior,
+    CategoricalPosterior,
+    CodesPrior,
+    FSQPosterior,
+    JointPosterior,
+    JointPrior,
+    LFQPosterior,
+    VQPosterior,
+)
 from variform.model.features import FilledGaps, LogCounts, TableFeatures
 from variform.model.hierarchy import HierarchicalPosterior, HierarchicalPrior, LadderPosterior
 from variform.model.hierarchy import Network as LevelNetwork
@@ -122,7 +133,19 @@ def completed(config: ModelConfig, schema: Schema) -> ModelConfig:
     likelihood = config.likelihood
     if likelihood == "auto":
         likelihood = usual_likelihood(schema)
-    return replace(config, likelihood=likelihood, latent_dim=config.latent_width)
+    flat = config.latent_dim or LATENTS
+    latent_dim = flat if config.posterior == "joint" else config.latent_width
+    prior = config.prior
+    if config.has_codes and prior == "normal":
+        prior = _usual_code_prior(config)
+    return replace(config, likelihood=likelihood, latent_dim=latent_dim, prior=prior)
+
+
+def _usual_code_prior(config: ModelConfig) -> Literal["independent", "autoregressive"]:
+    """Of points it costs no more to have codes depend on each other; of relaxed draws it would cost the closed form."""
+    is_point = config.posterior in CODED and config.posterior != "categorical"
+    is_several = config.codes * (config.stages if config.posterior == "vq" else 1) > 1
+    return "autoregressive" if is_point and is_several else "independent"
 
 
 def _build_networks(
@@ -200,6 +223,8 @@ def _build_features(
 
 
 def _build_posterior(config: ModelConfig) -> "Posterior":
+    if config.has_codes:
+        return _build_codes(config)
     if config.posterior == "ladder":
         return LadderPosterior(config.latents, std=config.posterior_std)
     if config.latents:
@@ -225,9 +250,54 @@ def _level_network(config: ModelConfig, hidden: tuple[int, ...]) -> LevelNetwork
     return lambda given, width: MLP((given,), (2, width), hidden=hidden, **options)
 
 
+def _build_codes(config: ModelConfig) -> "Posterior":
+    """The posterior of a model that has codes."""
+    size = (config.codes, config.values)
+    if config.posterior == "vq":
+        names = ("embedding_dim", "stages", "decay", "commitment")
+        return VQPosterior(*size, **{name: getattr(config, name) for name in names})
+    if config.posterior == "fsq":
+        return FSQPosterior(config.codes, levels=config.levels)
+    if config.posterior == "lfq":
+        weights = {"entropy_weight": config.entropy_weight, "commitment": config.commitment}
+        return LFQPosterior(*size, **weights)
+    names = ("relaxation", "temperature", "temperature_least", "temperature_rate")
+    codes = CategoricalPosterior(*size, **{name: getattr(config, name) for name in names})
+    if config.posterior == "categorical":
+        return codes
+    return JointPosterior(config.latent_dim or LATENTS, codes, std=config.posterior_std)
+
+
+def _build_code_prior(config: ModelConfig) -> "Prior":
+    """The prior of a model that has codes."""
+    if config.prior not in CODE_PRIORS:
+        raise ValueError(
+            f"codes need a prior over codes; got `prior={config.prior!r}`. Use `prior='independent'` or "
+            "`prior='autoregressive'`."
+        )
+    size = (config.codes, config.values)
+    if config.posterior == "vq":
+        size = (config.codes * config.stages, config.values)
+    if config.posterior == "fsq":
+        size = (config.codes, math.prod(config.levels))
+    if config.prior == "autoregressive":
+        if size[0] == 1:
+            raise ValueError(
+                "`prior='autoregressive'` needs codes before others; got one code. Use `prior='independent'`."
+            )
+        codes = AutoregressivePrior(*size)
+    else:
+        codes = CodesPrior(*size, is_learned=config.prior == "independent")
+    if config.posterior == "joint":
+        return JointPrior(config.latent_dim or LATENTS, codes)
+    return codes
+
+
 def _build_prior(
     config: ModelConfig, schema: Schema, moments: tuple[Tensor, Tensor] | None
 ) -> "Prior":
+    if config.has_codes:
+        return _build_code_prior(config)
     if not config.latents:
         return _build_top(config, config.latent_width, schema, moments)
     top = _build_top(config, config.latents[-1], schema, moments)
@@ -238,6 +308,11 @@ def _build_prior(
 def _build_top(
     config: ModelConfig, width: int, schema: Schema, moments: tuple[Tensor, Tensor] | None
 ) -> "Prior":
+    if config.prior in CODE_PRIORS:
+        raise ValueError(
+            f"`prior={config.prior!r}` is one over codes; got `posterior={config.posterior!r}`, whose latents are "
+            "numbers. Use `prior='normal'`, or `posterior='categorical'`."
+        )
     if config.prior == "flow":
         from variform.model.flows import FlowPrior  # slow to import
 

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from variform.config.choices import COUNTED, LikelihoodName
 from variform.config.data import DataConfig
-from variform.config.model import LATENTS, ModelConfig
+from variform.config.model import CODED, LATENTS, ModelConfig
 from variform.config.words import counted
 from variform.data.dataset import Dataset, Splits
 from variform.data.dimension import coded, latents, spread
@@ -61,6 +61,8 @@ def chosen_model(
         name, why = _likelihood(data, splits)
         config = dataclasses.replace(config, likelihood=name)
         reasons.append(f"likelihood {name} ({why})")
+    if config.latent_dim is None and config.posterior in CODED:
+        config = dataclasses.replace(config, latent_dim=config.latent_width)
     if config.latent_dim is None:
         count, why = _latents(config, splits)
         config = dataclasses.replace(config, latent_dim=count)

@@ -1,11 +1,10 @@
 """Where latents live: what lies between two of them, and what asks for a flat space."""
 
-from typing import TYPE_CHECKING
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
 
-from torch import Tensor
-
-if TYPE_CHECKING:
-    from variform.model.vae import VAE
+from variform.distributions.codes import nearest, placed
 
 
 class Space:
@@ -20,21 +19,103 @@ class Space:
 
     name = "flat"
     is_flat = True
+    has_densities = True
+    """Whether laws over it have densities: over codes they have probabilities, and draws that do not move."""
 
     def between(self, start: Tensor, end: Tensor, share: Tensor) -> Tensor:
         """The points at shares of the shortest way from `start` to `end`, (*batch, D); shapes broadcast."""
         return start + share * (end - start)
 
+    def nearest(self, z: Tensor) -> Tensor:
+        """The points of the space that are nearest to z, (*batch, D)."""
+        return z
+
+
+class CodeSpace(Space):
+    """Codes, each of which has one of several values: between two of them lie only other codes.
+
+    On the way from one to the other, those of their codes that differ change over one after another.
+
+    Args:
+        codes: How many codes z holds.
+        places: Where the values lie, as of `distributions.codes.Coded`.
+
+    Example:
+        >>> import torch
+        >>> space = CodeSpace(2, torch.tensor([[-1.0], [1.0]]))
+        >>> space.between(torch.tensor([-1.0, -1.0]), torch.ones(2), torch.tensor([[0.0], [0.5], [1.0]]))
+        tensor([[-1., -1.],
+                [ 1., -1.],
+                [ 1.,  1.]])
+        >>> space.nearest(torch.tensor([0.2, -3.0]))
+        tensor([ 1., -1.])
+    """
+
+    name = "codes"
+    is_flat = has_densities = False
+
+    def __init__(self, codes: int, places: Tensor | None = None) -> None:
+        self.codes, self.places = codes, places
+
+    def between(self, start: Tensor, end: Tensor, share: Tensor) -> Tensor:
+        """Codes at shares of a way with the fewest changes; shapes broadcast."""
+        first, last = (
+            self.nearest(point).unflatten(-1, (self.codes, -1)) for point in (start, end)
+        )
+        differs = (first != last).any(-1)
+        changes = (share * differs.sum(-1, keepdim=True)).round()
+        is_changed = differs & (differs.cumsum(-1) <= changes)
+        return torch.where(is_changed.unsqueeze(-1), last, first).flatten(-2)
+
+    def nearest(self, z: Tensor) -> Tensor:
+        """The codes whose places are nearest."""
+        index = nearest(z, self.codes, self.places)
+        if self.places is not None:
+            return placed(index, self.places.to(z))
+        values = z.shape[-1] // self.codes
+        return functional.one_hot(index, values).to(z.dtype).flatten(-2)
+
+
+class SpaceBeside(Space):
+    """Flat latents, then codes.
+
+    Args:
+        flat: How many numbers of z are flat.
+        codes: The space of the rest.
+
+    Example:
+        >>> import torch
+        >>> space = SpaceBeside(1, CodeSpace(1))
+        >>> space.between(torch.tensor([0.0, 1.0, 0.0]), torch.tensor([1.0, 0.0, 1.0]), torch.tensor([0.75]))
+        tensor([0.7500, 0.0000, 1.0000])
+    """
+
+    name = "flat latents and codes"
+    is_flat = has_densities = False
+
+    def __init__(self, flat: int, codes: CodeSpace) -> None:
+        self.flat, self.codes = flat, codes
+
+    def between(self, start: Tensor, end: Tensor, share: Tensor) -> Tensor:
+        """A straight line of the first, and codes that change over of the rest."""
+        straight = super().between(start[..., : self.flat], end[..., : self.flat], share)
+        changed = self.codes.between(start[..., self.flat :], end[..., self.flat :], share)
+        return torch.cat([straight, changed], -1)
+
+    def nearest(self, z: Tensor) -> Tensor:
+        """The nearest codes; flat latents as they are."""
+        return torch.cat([z[..., : self.flat], self.codes.nearest(z[..., self.flat :])], -1)
+
 
 FLAT = Space()
 
 
-def space_of(vae: "VAE") -> Space:
+def space_of(vae: nn.Module) -> Space:
     """The space of a model's latents."""
     return getattr(vae.posterior, "space", FLAT)
 
 
-def require_flat(vae: "VAE", what: str, instead: str) -> None:
+def require_flat(vae: nn.Module, what: str, instead: str) -> None:
     """Refuse what walks along straight lines, or along gradients, where latents do not lie in a flat space.
 
     Args:

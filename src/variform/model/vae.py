@@ -20,21 +20,35 @@ from variform.model.features import FilledGaps, LogCounts, TableFeatures
 from variform.model.likelihoods import Likelihood
 from variform.model.posteriors import DiagonalPosterior, FullCovariancePosterior
 from variform.model.priors import MixturePrior, StandardNormalPrior, VampPrior
+from variform.model.spaces import space_of
 from variform.system.draws import seeded
 from variform.system.import_path import Code
 
 if TYPE_CHECKING:
+    from variform.model.codes import (
+        AutoregressivePrior,
+        CategoricalPosterior,
+        CodesPrior,
+        JointPosterior,
+        JointPrior,
+        QuantisingPosterior,
+    )
     from variform.model.flows import FlowPrior, IAFPosterior
     from variform.model.hierarchy import HierarchicalPosterior, HierarchicalPrior, LadderPosterior
 
+    CodedPosterior = CategoricalPosterior | JointPosterior | QuantisingPosterior
     Posterior = (
         DiagonalPosterior
         | FullCovariancePosterior
         | IAFPosterior
         | HierarchicalPosterior
         | LadderPosterior
+        | CodedPosterior
     )
-    Prior = StandardNormalPrior | MixturePrior | VampPrior | FlowPrior | HierarchicalPrior
+    CodedPrior = CodesPrior | AutoregressivePrior | JointPrior
+    Prior = (
+        StandardNormalPrior | MixturePrior | VampPrior | FlowPrior | HierarchicalPrior | CodedPrior
+    )
 
 _TYPICAL = 256  # draws from the prior whose mean is what a row looks like of which nothing is known
 
@@ -200,8 +214,11 @@ class VAE(nn.Module):
     def decode(self, z: Tensor, context: Tensor | None = None) -> Law:
         """p(x|z) for z of shape (*batch, latent_dim); a law over (*batch, *event).
 
-        A context has the shape (*batch, context_dim), or lacks the first axes of z.
+        A context has the shape (*batch, context_dim), or lacks the first axes of z. In evaluation z is the nearest
+        point of its space: of codes there are none between.
         """
+        if not self.training:  # the model knows no others
+            z = space_of(self).nearest(z)
         batch = z.shape[:-1]
         contexts = [context.to(z.dtype).expand(*batch, -1) for context in self._known(context)]
         given = torch.cat([z, *contexts], -1) if contexts else z
@@ -243,7 +260,9 @@ class VAE(nn.Module):
 
     def latent_prior(self) -> Law:
         """p(z), a law over (latent_dim,)."""
-        return self.prior(lambda x: self.encode(x, self.no_context(len(x))))
+        law = self.prior(lambda x: self.encode(x, self.no_context(len(x))))
+        place = getattr(self.posterior, "place", None)
+        return law if place is None else place(law)
 
     def with_prior(self, prior: nn.Module) -> "VAE":
         """The same networks and families under another p(z): all that is asked of a VAE may be asked of it.

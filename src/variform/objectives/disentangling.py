@@ -196,6 +196,8 @@ class DIPVAE(ELBO):
         torch.Size([5])
     """
 
+    takes_codes = False
+
     @checked
     def __init__(
         self,
@@ -280,6 +282,8 @@ class FactorVAE(ELBO):
     """
 
     auxiliary: nn.Module  # pyrefly: ignore[bad-override-mutable-attribute] (here there is one)
+
+    takes_codes = False
 
     @checked
     def __init__(

@@ -63,6 +63,7 @@ class ELBO(Objective):
     """
 
     target: Tensor
+    takes_codes = True
 
     @checked
     def __init__(
@@ -100,6 +101,14 @@ class ELBO(Objective):
             capacity if callable(capacity) or capacity is None else lambda step: capacity
         )
         self.couples_rows = bool(free_bits) or capacity is not None
+        if getattr(self.vae.posterior, "couples_rows", False):
+            self.couples_rows = True
+        is_scored = getattr(self.vae.posterior, "relaxation", "") == "score"
+        if is_scored and samples < 2:
+            raise ValueError(
+                f"`relaxation='score'` needs `samples` of 2 or more, each of which the others are a baseline for; got "
+                f"{samples}. Use `samples=4`."
+            )
         self.register_buffer("target", torch.tensor(self._capacity_at(0)), persistent=False)
 
     def at_step(self, step: int) -> None:
@@ -128,7 +137,7 @@ class ELBO(Objective):
     def _parts(self, x: Tensor, context: Tensor | None) -> tuple[Law, Tensor, Terms]:
         """q(z|x), its draws (L, B, latent_dim) and the terms."""
         q, p = self.encode(x, context), self.vae.latent_prior()
-        by_level = None
+        by_level, apart = None, torch.zeros(())
         if self.kl != "monte-carlo" and has_closed_form_kl(q, p):
             z, divergence = q.rsample(torch.Size((self.samples,))), kl(q, p)
         elif self.kl != "monte-carlo" and isinstance(q, Hierarchy):
@@ -138,8 +147,13 @@ class ELBO(Objective):
             divergence = by_level.sum(0)
         else:
             z, log_q = q.rsample_and_log_prob((self.samples,))
-            divergence = (log_q - p.log_prob(z)).mean(0)  # eq: kl-monte-carlo
-        log_likelihood = self.vae.decode(z, context).log_prob(x).mean(0)
+            apart = log_q - p.log_prob(z)
+            divergence = apart.mean(0)  # eq: kl-monte-carlo
+        of_draws = self.vae.decode(z, context).log_prob(x)
+        log_likelihood = of_draws.mean(0)
+        if q.is_scored:
+            reward = of_draws - self.weight * apart.to(of_draws)
+            log_likelihood = log_likelihood + leave_one_out(reward, q.log_prob(z))
         cost = self.weight * divergence
         if self.free_bits and by_level is not None and isinstance(q, Hierarchy):
             free = self.free_bits * by_level.new_tensor(q.widths)
@@ -149,10 +163,36 @@ class ELBO(Objective):
             cost = self.weight * per_dimension.clamp_min(self.free_bits).sum()  # eq: free-bits
         elif self.capacity is not None:
             cost = self.gamma * (divergence.mean() - self.target).abs()  # eq: capacity
-        return q, z, Terms(-(log_likelihood - cost), log_likelihood, divergence)  # eq: beta-elbo
+        loss = -(log_likelihood - cost)  # eq: beta-elbo
+        if q.penalty is not None:
+            loss = loss + q.penalty
+        return q, z, Terms(loss, log_likelihood, divergence)
 
     def _capacity_at(self, step: int) -> float:
         return 0.0 if self.capacity is None else float(self.capacity(step))
+
+
+def leave_one_out(reward: Tensor, log_q: Tensor) -> Tensor:
+    r"""Zeros whose gradient is that of E_q[reward] in the parameters of q, from draws through which none passes.
+
+    $\tfrac1{L-1} \sum_l (r_l - \bar r)\, \nabla \log q(z_l)$: the mean of the other draws is the baseline of each.
+
+    Args:
+        reward: Of L draws, (L, B).
+        log_q: Their log-probabilities, (L, B).
+
+    Reference:
+        Williams (1992); Mnih and Rezende (2016), the baseline; Kool, van Hoof and Welling (2019), with replacement.
+
+    Example:
+        >>> log_q = torch.zeros(3, 1, requires_grad=True)
+        >>> leave_one_out(torch.tensor([[1.0], [2.0], [3.0]]), log_q).sum().backward()
+        >>> log_q.grad.flatten()
+        tensor([-0.5000,  0.0000,  0.5000])
+    """
+    advantage = (reward - reward.mean(0)).detach()
+    carrier = (advantage * log_q).sum(0) / (len(reward) - 1)  # eq: score-function
+    return carrier - carrier.detach()
 
 
 class Autoencoder(Objective):

@@ -119,6 +119,8 @@ class InfoVAE(ELBO):
         torch.Size([5])
     """
 
+    takes_codes = False
+
     @checked
     def __init__(
         self,

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from variform.distributions.gaussian import DiagonalGaussian, FullGaussian
 from variform.distributions.law import Law
+from variform.model.spaces import space_of
 from variform.model.vae import VAE, HasVAE, evaluating, vae_of
 from variform.objectives.corruption import Corruption
 from variform.objectives.schedules import Schedule
@@ -60,12 +61,15 @@ class Objective(nn.Module):
     """Whether a step of it can be compiled as a whole."""
     differentiates_twice: bool = False
     """Whether its loss holds a gradient, which training differentiates once more."""
+    takes_codes: bool = False
+    """Whether it trains latents that are codes."""
     corruption: Corruption | None
     """Noise on what the encoder sees in training, for denoising."""
 
     def __init__(self, vae: VAE | HasVAE, *, beta: float | Schedule = 1.0) -> None:
         super().__init__()
         self.vae = vae_of(vae)
+        self._require_draws()
         # Here and not in the class, where None would hide a module that is registered under the name.
         self.auxiliary = self.corruption = None
         self.beta: Schedule = beta if callable(beta) else lambda step: beta
@@ -73,10 +77,22 @@ class Objective(nn.Module):
         self._weight = float(self.beta(0))
         self.register_buffer("weight", torch.tensor(self._weight), persistent=False)
 
+    def _require_draws(self) -> None:
+        """Refuse codes where draws of z must have a density, or entries that move."""
+        if self.takes_codes or space_of(self.vae).has_densities:
+            return
+        raise ValueError(
+            f"{type(self).__name__} needs draws of z that have a density; got {type(self.vae.posterior).__name__}, "
+            "whose latents are codes. Use `objective='elbo'`."
+        )
+
     def at_step(self, step: int) -> None:
         """Set the weight of the KL term to what the schedule says at `step`."""
         self._weight = self.beta(step)
         self.weight.fill_(self._weight)
+        follow = getattr(self.vae.posterior, "at_step", None)
+        if follow is not None:  # the temperature of relaxed draws
+            follow(step)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Terms:
         """The terms of a batch.

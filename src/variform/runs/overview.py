@@ -12,7 +12,7 @@ from variform.config.training import TrainConfig
 from variform.config.units import titled
 from variform.config.words import listed
 from variform.evaluation.metrics import METRICS
-from variform.evaluation.tables import decimal, show
+from variform.evaluation.tables import decimal, how_estimated, show
 from variform.evaluation.verdict import placed
 from variform.export.inspection import inspect
 from variform.runs.records import history, read_config, read_data, read_evaluation
@@ -145,7 +145,7 @@ def _evaluation_rows(evaluation: dict[str, Any] | None, folder: Path) -> Iterato
         return
     for key, metric in METRICS.items():
         if key in evaluation and metric.in_brief:
-            samples = f", k = {evaluation['nll']['samples']:,}" if key == "nll" else ""
+            samples = how_estimated(evaluation) if key == "nll" else ""
             yield [metric.name(evaluation.get("data_unit", "")) + samples, show(evaluation[key])]
     active = evaluation["active_units"]
     yield ["active units", f"{active['count']} of {active['of']}"]

@@ -49,6 +49,7 @@ class Mean(TypedDict):
 
 class _NLL(Mean):
     samples: _Positive
+    is_exact: NotRequired[bool]
 
 
 class _ActiveUnits(TypedDict):
@@ -142,6 +143,9 @@ class Epoch(TypedDict):
     learning_rate: NotRequired[_Number]
     seconds: NotRequired[_Number]
     rollback: NotRequired[_Text]
+    code_use: NotRequired[_Number]
+    code_perplexity: NotRequired[_Number]
+    dead_codes: NotRequired[_Count]
 
 
 def _record(name: str, required: dict[str, Any], optional: dict[str, Any]) -> Any:

@@ -45,6 +45,7 @@ from variform.training.validation import (
     no_sums,
     stale_after,
     stops_early,
+    use_of_codes,
     validation_sums,
 )
 
@@ -176,6 +177,8 @@ class Epoch:
     """Training rows that its means are over."""
     means: dict[str, float] = field(default_factory=dict)
     """Means of the terms over the training rows, `train_*`, and over the validation rows, `valid_*`."""
+    codes: dict[str, Any] = field(default_factory=dict)
+    """How much of its codes the model uses, where it has some."""
     broken: str = ""
     """What became NaN or infinite, in words; such an epoch is not in the history."""
     diverged: str = ""
@@ -509,6 +512,7 @@ class Training:
             **means_in_own_units(trained, "train", self.train_jacobian),
             **means_in_own_units(validated, "valid", self.valid_jacobian),
         }
+        epoch.codes = use_of_codes(self.train_step, self.train)
         if not math.isfinite(epoch.means["valid_loss"]):
             epoch.broken = f"after step {self.step:,} the validation loss became NaN or infinite"
         elif self.is_judged(epoch):
@@ -562,6 +566,7 @@ class Training:
             "step": self.step,
             "examples": epoch.counted,
             **epoch.means,
+            **epoch.codes,
             "beta": self.objective.beta(self.step - 1),
             "best": is_best,
             "learning_rate": self.learning_rate_at(self.step - 1),

@@ -97,7 +97,11 @@ class Display:
     def _numbers(row: dict[str, Any]) -> str:
         if math.isnan(row["valid_elbo"]):  # z is a point, of which there is no bound
             return f"train loss {row['train_loss']:.3f}  valid loss {row['valid_loss']:.3f}"
-        return f"train ELBO {row['train_elbo']:.3f}  valid ELBO {row['valid_elbo']:.3f}  KL {row['valid_kl']:.3f}"
+        text = f"train ELBO {row['train_elbo']:.3f}  valid ELBO {row['valid_elbo']:.3f}  KL {row['valid_kl']:.3f}"
+        if "code_use" in row:
+            text += f"  codes used {row['code_use']:.1%}, perplexity {row['code_perplexity']:.2f}"
+            text += f", dead {row['dead_codes']:,}"
+        return text
 
     def rolled_back(self, rollback: dict[str, Any]) -> None:
         """Say that the training diverged and goes on from the best weights."""

@@ -1,14 +1,20 @@
 """Validation: means of the terms over rows, and early stopping by them."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from variform.data.dataset import Dataset
+from variform.model.codes import code_use, codes_of
+from variform.model.spaces import space_of
 from variform.model.vae import VAE, evaluating
 from variform.system import processes
 from variform.system.draws import seeded
 from variform.training.device import computes_behind
 from variform.training.step import TERMS, Step, mean_terms
+
+_MOST_ROWS = 16_384  # by which the use of codes is told after each epoch
 
 
 def no_sums(device: torch.device | None = None) -> Tensor:
@@ -39,6 +45,22 @@ def validation_sums(step: Step, data: Dataset, index: Tensor) -> Tensor:
                 x, context, shares = batch_of(step.evaluated.vae, data, numbers[rows])
                 sums += step.sums(x, weight, context, shares)
     return processes.summed(sums.cpu())
+
+
+def use_of_codes(step: Step, data: Dataset) -> dict[str, Any]:
+    """How much of its codes a model uses for the first training rows, as the history has it; nothing without codes."""
+    vae: Any = step.evaluated.vae
+    if space_of(vae).has_densities:
+        return {}
+    found = []
+    with seeded(step.config.seed), evaluating(step.evaluated):
+        for numbers in torch.arange(min(len(data), _MOST_ROWS)).split(1024):
+            x, context, _ = batch_of(vae, data, numbers)
+            if context is not None:
+                context = context.nan_to_num(0.0)
+            found.append(codes_of(vae.posterior, vae.encode(x, context).mean).cpu())
+    use = code_use(torch.cat(found), vae.posterior.values)
+    return {"code_use": use.use, "code_perplexity": use.perplexity, "dead_codes": use.dead}
 
 
 def means_in_own_units(sums: Tensor, prefix: str, jacobian: float) -> dict[str, float]:
