@@ -319,7 +319,7 @@ def test_bad_requests_are_refused(trained_digits):
     ):
         score(vae, splits.test, samples=10, refine=-1)
     with pytest.raises(
-        ValueError, match="refining needs a Gaussian posterior or a flow; got Mixture"
+        ValueError, match="refining needs a posterior of Gaussians or on a flow; got Mixture"
     ):
         refinement._loosened(
             build_vae(

@@ -302,8 +302,10 @@ def prior_name(config: ModelConfig) -> str:
     Example:
         >>> prior_name(ModelConfig(prior="vamp", components=500))
         'the VampPrior of 500 pseudo-inputs'
+        >>> prior_name(ModelConfig(latents=(20, 10)))
+        '2 levels under N(0, I)'
     """
-    return {
+    name = {
         "normal": "N(0, I)",
         "mixture": f"the learned mixture of {config.components} Gaussians",
         "vamp": f"the VampPrior of {config.components} pseudo-inputs",
@@ -312,3 +314,4 @@ def prior_name(config: ModelConfig) -> str:
         "independent": "learned probabilities of each code",
         "autoregressive": "learned probabilities of each code by those before it",
     }[config.prior]
+    return f"{len(config.latents)} levels under {name}" if config.latents else name

@@ -94,6 +94,16 @@ class DiagonalGaussian(Law):
         rest = (-torch.expm1(ratio.clamp_max(-1e-7))).log()
         return (log_upper + rest).clamp_min(LEAST_LOG)
 
+    def moved(self, shift: Tensor, widened: Tensor) -> "DiagonalGaussian":
+        r"""The law moved and scaled in its own units, $N(\mu + \sigma e^v u, \sigma^2 e^{2v})$.
+
+        Args:
+            shift: u, (*batch, *event).
+            widened: v, likewise.
+        """
+        mean = self.mean + self.stddev * widened.exp() * shift
+        return DiagonalGaussian(mean, self.log_var + 2 * widened, len(self.event_shape))
+
     def detached(self) -> "DiagonalGaussian":
         """The same law without gradients to mean and variance."""
         return DiagonalGaussian(self.loc.detach(), self.log_var.detach(), len(self.event_shape))

@@ -9,7 +9,7 @@ from torch.func import functional_call
 
 from variform.distributions.gaussian import DiagonalGaussian
 from variform.distributions.kl import has_closed_form_kl, kl
-from variform.distributions.law import Law, Shape, only_gradient
+from variform.distributions.law import Law, Shape, joint, only_gradient
 from variform.system import draws
 
 _MOMENT_DRAWS = 64
@@ -47,8 +47,8 @@ class Level:
         """The law for latents `above`, (*sample, *batch, W)."""
         given = above
         if self.evidence is not None:
-            batch = above.shape[:-1]
-            given = torch.cat([self.evidence.expand(*batch, -1), above], -1)
+            batch = joint(self.evidence.shape[:-1], above.shape[:-1])
+            given = torch.cat([part.expand(*batch, -1) for part in (self.evidence, above)], -1)
         rows = given.reshape(-1, given.shape[-1])
         params = self.network(rows) if self.weights is None else self._called(rows)
         return self.family(params.reshape(*given.shape[:-1], *params.shape[1:]))
@@ -99,6 +99,34 @@ class Merged:
         return Merged(self.evidence.rows(index), self.level)
 
 
+class Moved:
+    """A level that is moved and scaled in its own units, by numbers of each row.
+
+    Args:
+        level: The level.
+        shift, widened: As of `DiagonalGaussian.moved`, (*batch, D) each.
+    """
+
+    def __init__(self, level: "Conditional", shift: Tensor, widened: Tensor) -> None:
+        self.level, self.shift, self.widened = level, shift, widened
+
+    def __call__(self, above: Tensor) -> DiagonalGaussian:
+        """The law for latents `above`, (*sample, *batch, W)."""
+        return self.level(above).moved(self.shift, self.widened)
+
+    def detached(self) -> "Moved":
+        """As `Level.detached`."""
+        return Moved(self.level.detached(), self.shift.detach(), self.widened.detach())
+
+    def rows(self, index: Tensor) -> "Moved":
+        """The law of the rows `index` of the batch."""
+        return Moved(self.level.rows(index), self.shift[index], self.widened[index])
+
+
+Conditional = Level | Merged | Moved
+"""The law of a latent given those above it."""
+
+
 def product(first: DiagonalGaussian, second: DiagonalGaussian) -> DiagonalGaussian:
     """The Gaussian whose density is proportional to the product of two.
 
@@ -138,7 +166,7 @@ class Hierarchy(Law):
 
     has_rsample = True
 
-    def __init__(self, top: Law, levels: Sequence[Level | Merged], widths: Sequence[int]) -> None:
+    def __init__(self, top: Law, levels: Sequence[Conditional], widths: Sequence[int]) -> None:
         super().__init__(torch.Size((*top.batch_shape, sum(widths))), 1)
         self.top, self.levels, self.widths = top, tuple(levels), tuple(widths)
 
@@ -204,6 +232,19 @@ class Hierarchy(Law):
     def variance(self) -> Tensor:
         """The variance of each dimension around `mean`, (*batch, D), of 64 fixed draws: the same at every call."""
         return (self._fixed_draws() - self.mean).square().mean(0)
+
+    def moved(self, shift: Tensor, widened: Tensor) -> "Hierarchy":
+        """The law of which every level is moved and scaled in its own units, as `DiagonalGaussian.moved` says.
+
+        Args:
+            shift, widened: (*batch, sum of widths) each.
+        """
+        parts = [part.split(self.widths, -1) for part in (shift, widened)]
+        *below, top = zip(*parts, strict=True)
+        levels = [Moved(level, *part) for level, part in zip(self.levels, below, strict=True)]
+        own = self.top
+        assert isinstance(own, DiagonalGaussian)
+        return Hierarchy(own.moved(*top), levels, self.widths)
 
     def detached(self) -> "Hierarchy":
         """The same law without gradients to the parameters of any level."""

@@ -11,6 +11,7 @@ from torch import Tensor
 from variform.config.checks import Count, checked
 from variform.data.dataset import Dataset
 from variform.distributions.gaussian import DiagonalGaussian, FullGaussian
+from variform.distributions.hierarchy import Hierarchy
 from variform.distributions.law import Law
 from variform.evaluation.log_likelihood import floats_per_decode, products_of, score
 from variform.evaluation.refinement import refine
@@ -410,7 +411,7 @@ class _Chains:
         if self.walk.refine:
             given = {"context": self.context, "floats": floats_per_decode(self.vae)}
             q = refine(self.vae, self.x, q, self.prior, steps=self.walk.refine, **given)
-        if isinstance(q, DiagonalGaussian | FullGaussian):
+        if isinstance(q, DiagonalGaussian | FullGaussian | Hierarchy):
             return q
         z = q.sample(torch.Size((_DRAWN,)))
         return DiagonalGaussian(z.mean(0), z.var(0).log())

@@ -17,6 +17,7 @@ from variform.config.checks import Count, checked
 from variform.data.dataset import Dataset
 from variform.data.schema import Schema
 from variform.distributions.gaussian import StandardNormal
+from variform.distributions.hierarchy import Hierarchy
 from variform.distributions.law import Law
 from variform.model.spaces import space_of
 from variform.model.vae import VAE, evaluating
@@ -441,6 +442,39 @@ def interpolation(
     if context is not None:
         context = context[0::2, None].lerp(context[1::2, None], share.to(context))
     return decode(vae, points.numpy(), context=context)
+
+
+def redrawn(
+    vae: VAE, *, rows: int = 4, draws: int = 9, context: Tensor | None = None, seed: int = 0
+) -> tuple[Array, list[int]]:
+    """What stays and what changes as the upper of several latents are held and those below are drawn again.
+
+    Args:
+        vae: A model of several latents.
+        rows: Draws of what is held, for each number of levels that can be.
+        draws: Draws of the rest for each.
+        context: What the model is conditioned on, (context_dim,).
+        seed: Seed of all draws.
+
+    Returns:
+        Means of p(x|z), (rows * (L - 1), draws, *event), and how many levels are held in each row, from the top.
+
+    Raises:
+        ValueError: for a model of one latent.
+    """
+    with seeded(seed), evaluating(vae):
+        p = vae.latent_prior()
+        if not isinstance(p, Hierarchy):
+            raise ValueError(
+                f"levels are held where there are several latents; got {vae.latent_dim} dimensions of one. Train with "
+                "`latents`."
+            )
+        z, held = [], []
+        for count in range(1, len(p.widths)):
+            upper = p.sample((rows,))[:, sum(p.widths[:-count]) :]
+            z.append(p.below(upper[:, None].expand(-1, draws, -1), draw=True))
+            held += [count] * rows
+    return decode(vae, torch.cat(z).cpu().numpy(), context=context), held
 
 
 def under_each(vae: VAE, data: Dataset, *, steps: int = 7) -> tuple[Array, list[str]]:

@@ -15,6 +15,7 @@ from variform.config.checks import Count, checked
 from variform.data.dataset import Dataset
 from variform.data.schema import Schema
 from variform.distributions.codes import Coded
+from variform.distributions.hierarchy import Hierarchy, kl_by_level
 from variform.distributions.kl import (
     has_closed_form_kl,
     kl,
@@ -39,6 +40,7 @@ _MORE_ELSEWHERE = 32  # a GPU needs that many times more to be busy
 # Seconds, measured with two cores: what compiling saves for each number that a decode gives, and what it costs.
 _SAVED_PER_FLOAT, _COMPILE_SECONDS = 4e-10, 10.0
 _ROWS_AT_ONCE = 64, 256  # least and most, where the activations of so many fit
+_LEVEL_DRAWS = 100  # of a posterior, for the KL of its levels
 _MANY = 2**62  # rows: the work is then cut as for any number of them
 _WORTH_ASKING = 500  # chunks; timing the ways of a layer takes some ten of its products
 
@@ -60,6 +62,7 @@ class Scores:
         squared_error: Squared reconstruction error in the data's own units, (N, columns) of a table; of images, which
             may be large, its mean over the pixels, (N, 1).
         kl_per_dimension: kl by latent dimension, (N, latent_dim); None where it does not split.
+        kl_by_level: kl of each of several latents, (N, L), z_1's first, which add up to kl; None of one latent.
     """
 
     elbo: Tensor
@@ -71,6 +74,7 @@ class Scores:
     means: Tensor
     squared_error: Tensor
     kl_per_dimension: Tensor | None = None
+    kl_by_level: Tensor | None = None
 
     @property
     def is_exact(self) -> bool:
@@ -438,6 +442,11 @@ def _enumerated(
     }
 
 
+def _by_level(q: Hierarchy, p: Hierarchy, draws: int) -> Tensor:
+    """The KL of each latent, (B, L) float64, each in closed form given draws of those above."""
+    return kl_by_level(q, p, q.sample((draws,))).double().mean(1).T
+
+
 class _Sums:
     """Sums over the samples of each row under one prior, as chunks of them come.
 
@@ -468,6 +477,9 @@ class _Sums:
         if has_closed_form_kl(q, p):
             divergence = kl(q, p).double()
         split = {}
+        if isinstance(q, Hierarchy) and isinstance(p, Hierarchy):
+            by_level = _by_level(q, p, min(self.samples, _LEVEL_DRAWS))
+            divergence, split = by_level.sum(1), {"kl_by_level": by_level}
         if splits_into_dimensions(q, p):
             split = {"kl_per_dimension": kl_per_dimension(q, p).double()}
         return {

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from variform.distributions.gaussian import DiagonalGaussian, FullGaussian
+from variform.distributions.hierarchy import Hierarchy
 from variform.distributions.law import Law
 from variform.model.importance import weights_of
 from variform.model.spaces import require_flat
@@ -39,8 +40,9 @@ def refine(
 
     The amortisation gap is what the encoder, one network for all rows, leaves of $\mathrm{KL}(q(z|x) \| p(z|x))$
     beside the best law of its family. A Gaussian moves and scales in its own units, $\mu' = \mu + A' u$ and
-    $A' = A (L + \operatorname{diag} e^v)$ with u, v and the strictly lower triangular L free and 0 at first; of a flow
-    the noise does, and the map stays. Gradients stick the landing: they have no noise where q is the exact posterior.
+    $A' = A (L + \operatorname{diag} e^v)$ with u, v and the strictly lower triangular L free and 0 at first; of several
+    latents each level does; of a flow the noise does, and the map stays. Gradients stick the landing: they have no
+    noise where q is the exact posterior.
 
     Args:
         vae: The model.
@@ -133,8 +135,8 @@ def _loosened(q: Law) -> tuple[Callable[..., Law], list[Tensor]]:
     """How free parameters make a law, and those at which it is q, each (B, ...)."""
     from variform.distributions.flows import InverseAutoregressive  # slow to import
 
-    if isinstance(q, DiagonalGaussian):
-        return _diagonal(q), [torch.zeros_like(q.mean), torch.zeros_like(q.mean)]
+    if isinstance(q, DiagonalGaussian | Hierarchy):
+        return q.moved, [torch.zeros_like(q.mean), torch.zeros_like(q.mean)]
     if isinstance(q, FullGaussian):
         return _full(q), [
             torch.zeros_like(q.mean),
@@ -142,20 +144,12 @@ def _loosened(q: Law) -> tuple[Callable[..., Law], list[Tensor]]:
             torch.zeros_like(q.scale_tril),
         ]
     if isinstance(q, InverseAutoregressive):
-        noise = _diagonal(q.noise)
-        return lambda *free: q.with_noise(noise(*free)), [
+        return lambda *free: q.with_noise(q.noise.moved(*free)), [
             torch.zeros_like(q.noise.mean) for _ in range(2)
         ]
     raise ValueError(
-        f"refining needs a Gaussian posterior or a flow; got {type(q).__name__}. Use 0 steps."
+        f"refining needs a posterior of Gaussians or on a flow; got {type(q).__name__}. Use 0 steps."
     )
-
-
-def _diagonal(q: DiagonalGaussian) -> Callable[[Tensor, Tensor], DiagonalGaussian]:
-    def build(moved: Tensor, widened: Tensor) -> DiagonalGaussian:
-        return DiagonalGaussian(q.mean + q.stddev * widened.exp() * moved, q.log_var + 2 * widened)
-
-    return build
 
 
 def _full(q: FullGaussian) -> Callable[[Tensor, Tensor, Tensor], FullGaussian]:

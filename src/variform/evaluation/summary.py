@@ -49,7 +49,8 @@ def evaluate(
 
     Returns:
         A dict with elbo, log_likelihood, kl, nll, posterior_gap (nats), kl_per_dimension (None where KL does not split
-        into dimensions), active_units with the variance of each posterior mean,
+        into dimensions), kl_by_level of a model of several latents (z_1's first; they add up to kl), active_units with
+        the variance of each posterior mean,
         reconstruction_error (root mean square, in the data's own units), bits_per_dim for images of discrete
         levels, accuracy of a model with a classifier, ess (effective number of importance samples), high_pareto_k
         (share of rows whose Pareto k is above 0.7, with 25 samples or more), baselines, warnings (sentences that stand
@@ -103,11 +104,13 @@ def summary(
         signs: What `illnesses.signs` measured, by which more illnesses are told.
     """
     scored = Scored(vae, data, scores, samples, seed)
+    split = scores.kl_per_dimension
     result: dict[str, Any] = {
         "unit": "nats",
         "data_unit": data.schema.common_unit,
         **measured(scored, of_q=True),
-        "kl_per_dimension": _per_dimension(scores.kl_per_dimension),
+        "kl_per_dimension": None if split is None else _by_column(split),
+        **({} if scores.kl_by_level is None else {"kl_by_level": _by_column(scores.kl_by_level)}),
         "active_units": active_units(scores.means) | {"of": vae.latent_dim},
         **measured(scored, of_q=False),
     }
@@ -134,8 +137,8 @@ def _without_rows(numbers: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in numbers.items() if name != "rows"}
 
 
-def _per_dimension(kl: Tensor | None) -> list[dict[str, Any]] | None:
-    return None if kl is None else [Estimate.of(column).to_dict() for column in kl.T]
+def _by_column(values: Tensor) -> list[dict[str, Any]]:
+    return [Estimate.of(column).to_dict() for column in values.T]
 
 
 def _notes(vae: VAE, data: Dataset, numbers: dict[str, Any]) -> list[str]:

@@ -36,6 +36,8 @@ def numbers_table(numbers: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
             rows.append([_label(key, numbers), *(show(column.get(key)) for column in columns)])
     active = numbers["active_units"]
     of_others = [""] * (len(columns) - 1)
+    for number, kl in enumerate(numbers.get("kl_by_level", ()), 1):
+        rows.append([_level(number), show(kl), *of_others])
     rows.append([_ACTIVE, f"{active['count']} of {active['of']}", *of_others])
     return [_rows_of(numbers), *head], rows
 
@@ -59,6 +61,10 @@ def how_estimated(numbers: Mapping[str, Any]) -> str:
 _ACTIVE = "active units"
 
 
+def _level(number: int) -> str:
+    return f"KL of level {number} (nats)"
+
+
 def meanings(numbers: dict[str, Any]) -> dict[str, str]:
     """What the names in `numbers_table` mean, in a sentence or two each.
 
@@ -71,6 +77,11 @@ def meanings(numbers: dict[str, Any]) -> dict[str, str]:
         "The latents that say something of a row: the mean of their q(z|x) varies from row to row, with a variance "
         "above 0.01."
     )
+    for number, _ in enumerate(numbers.get("kl_by_level", ()), 1):
+        words[_level(number)] = (
+            "What the latent of this level tells of a row beyond those above it; level 1 lies next to the data. The levels "
+            "add up to the KL, and one near 0 is not used."
+        )
     for name, label in baseline_names(numbers.get("baselines", {})).items():
         words[label] = _MODELS[name]
     return words
@@ -89,6 +100,8 @@ def headings(numbers: dict[str, Any]) -> dict[str, tuple[str, str]]:
         if metric.word
     }
     found[_ACTIVE] = ("active units", "active-units")
+    for number, _ in enumerate(numbers.get("kl_by_level", ()), 1):
+        found[_level(number)] = ("KL", "kl-by-level")
     for name, label in baseline_names(numbers.get("baselines", {})).items():
         found[label] = _HEADINGS[name]
     return found

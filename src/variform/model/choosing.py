@@ -61,7 +61,8 @@ def chosen_model(
         name, why = _likelihood(data, splits)
         config = dataclasses.replace(config, likelihood=name)
         reasons.append(f"likelihood {name} ({why})")
-    if config.latent_dim is None and config.posterior in CODED:
+    is_told = config.latents or config.posterior in CODED
+    if config.latent_dim is None and is_told:
         config = dataclasses.replace(config, latent_dim=config.latent_width)
     if config.latent_dim is None:
         count, why = _latents(config, splits)

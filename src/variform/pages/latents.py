@@ -410,6 +410,43 @@ def plot_interpolation(
     )
 
 
+def plot_levels(
+    values: ArrayLike,
+    names: Sequence[str],
+    *,
+    columns: Sequence[str] = (),
+    categories: Sequence[Sequence[str]] = (),
+    value_range: tuple[Ends, Ends] = (0.0, 1.0),
+    outline: Layout | None = None,
+) -> Figure:
+    """Draws under latents that are held, a row for each of these; the first 12 rows.
+
+    Args:
+        values: Images, or rows that are outlines, (rows, draws, *event), in the data's units.
+        names: What is held in each row.
+        columns, categories, value_range, outline: As of `plot_interpolation`.
+
+    Raises:
+        ValueError: if the events are neither images nor outlines, or if there are none.
+
+    Example:
+        >>> figure = plot_levels(np.random.default_rng(0).random((2, 3, 1, 8, 8)), ["z2", "z2"])
+        >>> [label.get_text() for label in figure.axes[0].get_yticklabels()]
+        ['z2', 'z2']
+    """
+    del categories
+    drawn = as_events(values, 2, columns)
+    return _path_rows(
+        drawn,
+        [str(number) for number in range(1, drawn.shape[1] + 1)],
+        names,
+        tiles_of(drawn, value_range, outline),
+        title="Levels: what is held at the left, and what the latents below it change",
+        note=note_on_shown("rows", len(drawn), MOST_PANELS),
+        label="draw",
+    )
+
+
 def plot_kl_per_dimension(mean: ArrayLike, se: ArrayLike) -> Figure:
     """How many nats each latent dimension carries, the largest first.
 

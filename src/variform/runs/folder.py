@@ -53,6 +53,7 @@ PictureName = Literal[
     "manifold",
     "traversals",
     "conditions",
+    "levels",
     "interpolation",
     "kl",
     "curves",

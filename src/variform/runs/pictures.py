@@ -45,6 +45,7 @@ from variform.pages.latents import (
     plot_interpolation,
     plot_kl_per_dimension,
     plot_latent,
+    plot_levels,
     plot_manifold,
     plot_responses,
     plot_traversals,
@@ -123,7 +124,8 @@ class Subject:
     @property
     def is_normal(self) -> bool:
         """Whether the prior is N(0, I)."""
-        return self.run.config.model.prior == "normal"
+        model = self.run.config.model
+        return model.prior == "normal" and not model.latents
 
     @property
     def means(self) -> Array:
@@ -292,6 +294,23 @@ def conditions(of: Subject) -> Sketch | None:
     )
 
 
+def levels(of: Subject) -> Sketch | None:
+    """What the upper of several latents fix, and what those below change."""
+    count = len(of.run.config.model.latents)
+    if not count or not of.has_map or not of.are_tiles:
+        return None
+    values, held = exploration.redrawn(of.vae, context=of.typical)
+    names = [
+        f"level {count}" if number == 1 else f"levels {count} to {count - number + 1}"
+        for number in held
+    ]
+    caption = (
+        "Each row holds the latents of the levels named at its left, drawn from the prior; those of the levels below "
+        f"are drawn anew in each column. Level 1 lies next to the data.{of.under}"
+    )
+    return Sketch("Levels", caption, partial(plot_levels, values, names, **of.look))
+
+
 def interpolation(of: Subject) -> Sketch | None:
     """Ways from one test row to another."""
     if not of.has_map or len(of.splits.test) < 2:
@@ -331,6 +350,7 @@ PICTURES: dict[PictureName, Callable[[Subject], Sketch | None]] = {
     "manifold": manifold,
     "traversals": traversals,
     "conditions": conditions,
+    "levels": levels,
     "interpolation": interpolation,
     "kl": kl,
     "curves": curves,

@@ -187,6 +187,7 @@ Evaluation = _record(
     _METRICS
     | {
         "refined": _Refined,
+        "kl_by_level": list[Mean],
         "data_unit": _Text,
         "warnings": list[_Text],
         "findings": list[_Finding],
