@@ -208,7 +208,7 @@ def test_commands_refuse_misspelt_choices(capsys):
 @pytest.mark.parametrize(
     ("table", "name", "value", "shown"),
     [
-        ("train", "optimizer", "sgd", "`optimizer` must be one of adam, rmsprop; got 'sgd'"),
+        ("train", "optimizer", "sgd", "`optimizer` must be one of adam, adamw, rmsprop; got 'sgd'"),
         (
             "model",
             "prior",

@@ -290,6 +290,12 @@ REFUSED = {
         "objective": "autoencoder",
         "regulariser": "spectral",
     },
+    "`plateau_factor` needs `schedule='plateau'`": {"plateau_factor": 0.5},
+    "`schedule='plateau'` needs a training without `private_epsilon`": {
+        "schedule": "plateau",
+        "private_epsilon": 2.0,
+    },
+    "`patience` must exceed `plateau_patience`": {"schedule": "plateau", "patience": 10},
     "`noise_level` needs `noise`": {"noise_level": 0.5},
     "`noise` needs `noise_level`": {"noise": "gaussian"},
     "`noise_level` is a share": {"noise": "masking", "noise_level": 1.5},

@@ -48,7 +48,7 @@ from variform.training import checkpoints
 from variform.training.device import compiles
 from variform.training.fit import Interrupted, NonFiniteError
 from variform.training.history import passes
-from variform.training.schedule import learning_rate
+from variform.training.schedule import learning_rate, plateaus
 from variform.training.step import Step
 
 TIMINGS = {"seconds", "train_seconds", "examples_per_second"}
@@ -157,7 +157,20 @@ def hard_config(**changes):
     )
 
 
-VARIANTS = {"adam": {}, "rmsprop": {"optimizer": "rmsprop"}, "average": {"ema": 0.8}}
+VARIANTS = {
+    "adam": {},
+    "rmsprop": {"optimizer": "rmsprop"},
+    "average": {"ema": 0.8},
+    "adamw": {
+        "optimizer": "adamw",
+        "weight_decay": 0.1,
+        "schedule": "plateau",
+        "plateau_patience": 1,
+        "learning_rate": 0.05,
+        "warmup": 0,
+        "clip_norm": 0.0,
+    },
+}
 
 
 @pytest.fixture(scope="module")
@@ -473,12 +486,15 @@ def plain_loop(vae, rows, valid, config):
         return cross_entropy + weight * divergence, -cross_entropy, divergence
 
     weights = list(vae.parameters())
-    if config.optimizer == "adam":
-        optimizer = torch.optim.Adam(weights, lr=config.learning_rate, fused=False, foreach=False)
-    else:
-        optimizer = torch.optim.RMSprop(
-            weights, lr=config.learning_rate, centered=True, foreach=False
-        )
+    layers = [module for module in vae.modules() if hasattr(module, "weight")]
+    matrices = [layer.weight for layer in layers]
+    rest = [weight for weight in weights if all(weight is not matrix for matrix in matrices)]
+    groups = [{"params": matrices, "weight_decay": config.weight_decay or 0}, {"params": rest}]
+    kinds = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "rmsprop": torch.optim.RMSprop}
+    own = {"centered": True} if config.optimizer == "rmsprop" else {}
+    optimizer = kinds[config.optimizer](
+        groups, lr=config.learning_rate, foreach=False, weight_decay=0, **own
+    )
     per_epoch, step, means, validated = (
         math.ceil(len(rows) / config.batch),
         0,
@@ -492,7 +508,8 @@ def plain_loop(vae, rows, valid, config):
             weight = config.beta * min(1, step / config.warmup) if config.warmup else config.beta
             if config.schedule == "cosine":
                 decay = (1 + math.cos(math.pi * step / (config.epochs * per_epoch))) / 2
-                optimizer.param_groups[0]["lr"] = config.learning_rate * decay
+                for group in optimizer.param_groups:
+                    group["lr"] = config.learning_rate * decay
             parts = terms(rows[index], weight)
             optimizer.zero_grad()
             parts[0].mean().backward()
@@ -521,6 +538,10 @@ def plain_loop(vae, rows, valid, config):
         {"optimizer": "adam", "clip_norm": 0.3, "warmup": 5, "schedule": "cosine", "beta": 2.0},
         {"optimizer": "rmsprop", "clip_norm": 0.3, "warmup": 5, "schedule": "cosine"},
         {"optimizer": "adam", "ema": 0.3},
+        {"optimizer": "adamw", "weight_decay": 0.3},
+        {"optimizer": "adamw", "weight_decay": 0.3, "clip_norm": 0.3},
+        {"optimizer": "adam", "weight_decay": 0.3},
+        {"optimizer": "rmsprop", "weight_decay": 0.3},
     ],
     ids=lambda options: " ".join(map(str, options.values())),
 )
@@ -547,6 +568,43 @@ def test_fit_equals_a_plain_loop(bits, options):
         row["train_elbo"] == row["train_log_likelihood"] - row["train_kl"] for row in history.rows
     )
     assert [row["step"] for row in history.rows] == [3, 6, 9]
+
+
+@pytest.mark.parametrize("patience", [1, 3])
+def test_a_plateau_lowers_the_rate_when_torchs_scheduler_does(patience):
+    """On losses that fall ever more slowly, with noise; torch counts one epoch more."""
+    config = TrainConfig(
+        learning_rate=0.5, schedule="plateau", plateau_patience=patience, plateau_factor=0.3
+    )
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.5)
+    twin = torch.optim.lr_scheduler.ReduceLROnPlateau(
+        optimizer, factor=0.3, patience=patience - 1, threshold=0, eps=0
+    )
+    losses = 1 / torch.arange(1, 31) + 0.02 * torch.randn(30)
+    rows, rates = [], []
+    for step, loss in enumerate(losses):
+        best = all(loss < before for before in losses[:step])
+        rows.append({"step": step, "best": best})
+        twin.step(loss)
+        rates.append(learning_rate(config, step, 30, plateaus(config, rows)))
+        assert rates[-1] == pytest.approx(optimizer.param_groups[0]["lr"])
+    assert len(set(rates)) > 3
+
+
+def test_a_plateau_is_in_the_history_and_begins_behind_the_warm_up(bits):
+    train, valid = bits
+    options = {"schedule": "plateau", "plateau_patience": 2, "plateau_factor": 0.5, "warmup": 12}
+    config = TrainConfig(epochs=9, batch_size=BATCH, learning_rate=1e-9, **options)
+    objective = objective_for(train, config)
+    with torch.no_grad():  # no step is better than this one, up to its noise
+        for weight in objective.parameters():
+            weight.zero_()
+    rows = fit(objective, train, valid, config).rows
+    stale, expected = 0, [1e-9]
+    for row in rows[:-1]:
+        stale = 0 if row["best"] or row["step"] < 12 else stale + 1
+        expected.append(expected[-1] * (0.5 if stale and stale % 2 == 0 else 1))
+    assert [row["learning_rate"] for row in rows] == pytest.approx(expected)
 
 
 def test_summed_loss_of_micro_batches_is_that_of_one_batch(bits, monkeypatch):

@@ -76,7 +76,7 @@ def settled(config: RunConfig, rows: Count | None = None) -> RunConfig:
     return dataclasses.replace(config, train=train)
 
 
-def _usual_rate(config: RunConfig) -> tuple[float, Literal["constant", "cosine"]]:
+def _usual_rate(config: RunConfig) -> tuple[float, Literal["constant", "cosine", "plateau"]]:
     """Learning rate and schedule, as given or as usual."""
     train = config.train
     is_mlp = config.model.is_mlp

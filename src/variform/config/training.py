@@ -19,6 +19,7 @@ from variform.config.choices import DeviceName, ObjectiveName
 
 LARGEST_BATCH = 128
 """Of those that are chosen by the number of rows."""
+_USUAL_DECAY = 1e-2  # of adamw
 RATE = 1e-3
 """The usual step size of the optimiser."""
 
@@ -35,10 +36,17 @@ class TrainConfig:
             objective compares the rows of a batch); the last, smaller batch of an epoch is kept.
         accumulate: Work through each batch in this many parts, one after another, for batches that do not fit into
             memory; the gradient is that of the whole batch, up to rounding.
-        optimizer: `adam`, or `rmsprop` in its centred form.
+        optimizer: `adam`; `adamw`, whose weights decay apart from the gradient; or `rmsprop` in its centred form.
+        weight_decay: How strongly the weights of layers are drawn to 0; biases and the parameters of laws are not. Of
+            adamw (0.01 by default) each step takes this share, times the learning rate, off every weight; of adam and
+            rmsprop (0 by default) it is the weight of half their squares in the loss.
         learning_rate: Step size of the optimiser; by default of a run 0.003, and 0.001 for convolutions.
-        schedule: `constant`, or `cosine` which falls towards zero over the whole training; `auto` is `cosine` in a run
-            whose learning rate is not given and that has no convolutions.
+        schedule: `constant`; `cosine`, which falls towards zero over the whole training; `plateau`, which falls each
+            time that the validation loss stops falling; `auto` is `cosine` in a run whose learning rate is not given
+            and that has no convolutions.
+        plateau_patience: Epochs without a better validation loss after which `plateau` lowers the learning rate; those
+            of a warm-up do not count.
+        plateau_factor: What the learning rate is then multiplied by.
         objective: What is minimised: `elbo` (also with free bits or a capacity); `iwae`, the importance-weighted bound,
             with groups MIWAE, with a share of the ELBO CIWAE; `piwae`; `beta-tc`, the KL term in three parts; `dip-i`
             and `dip-ii`, a penalty on the latents' covariance; `info` (InfoVAE) and `wae`, a distance of all latents
@@ -114,9 +122,12 @@ class TrainConfig:
     steps: Count | None = None
     batch_size: Count | None = None
     accumulate: Count = 1
-    optimizer: Literal["adam", "rmsprop"] = "adam"
+    optimizer: Literal["adam", "adamw", "rmsprop"] = "adam"
+    weight_decay: NotNegative | None = None
     learning_rate: Positive | None = None
-    schedule: Literal["auto", "constant", "cosine"] = "auto"
+    schedule: Literal["auto", "constant", "cosine", "plateau"] = "auto"
+    plateau_patience: Count = 10
+    plateau_factor: Annotated[float, Range("(0, 1)", 0.1)] = 0.1
     objective: ObjectiveName = "elbo"
     samples: Count = 1
     groups: Count = 1
@@ -174,6 +185,18 @@ class TrainConfig:
         return self.learning_rate or RATE
 
     @property
+    def decay(self) -> float:
+        """Weight decay as given, or the usual one of the optimiser.
+
+        Example:
+            >>> TrainConfig().decay, TrainConfig(optimizer="adamw").decay
+            (0.0, 0.01)
+        """
+        if self.weight_decay is not None:
+            return self.weight_decay
+        return _USUAL_DECAY if self.optimizer == "adamw" else 0.0
+
+    @property
     def is_point(self) -> bool:
         """Whether z is the mean of q(z|x) in training, so that the spread of q is not trained.
 
@@ -224,6 +247,8 @@ class TrainConfig:
             ),
             ("free_bits", self.kl != "monte-carlo", "the KL of each latent in closed form"),
             ("samples", self.objective != "wae" or not self.deterministic, "`deterministic=False`"),
+            ("plateau_patience", self.schedule == "plateau", "`schedule='plateau'`"),
+            ("plateau_factor", self.schedule == "plateau", "`schedule='plateau'`"),
             ("slices", self.distance == "sliced", "`distance='sliced'`"),
             ("discriminator", self.has_discriminator, "`distance='adversarial'`"),
             *(
@@ -254,9 +279,22 @@ class TrainConfig:
             self.noise_level,
             "Use 0.25.",
         )
+        is_plateau = self.schedule == "plateau"
+        require(
+            not is_plateau or self.private_epsilon is None,
+            "`schedule='plateau'` needs a training without `private_epsilon`, for validation rows choose the rate",
+            self.private_epsilon,
+            "Use `schedule='constant'`.",
+        )
+        require(
+            not is_plateau or not self.patience or self.patience > self.plateau_patience,
+            "`patience` must exceed `plateau_patience`, or training stops before the learning rate falls",
+            self.patience,
+            f"Use `patience={3 * self.plateau_patience}`.",
+        )
         what = "`objective='factor'`" if self.objective == "factor" else "`distance='adversarial'`"
         require(
-            not self.has_discriminator or self.optimizer == "adam",
+            not self.has_discriminator or self.optimizer != "rmsprop",
             f"{what} needs adam, which its discriminator is trained with",
             self.optimizer,
             "Use `optimizer='adam'`.",

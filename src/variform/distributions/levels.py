@@ -147,11 +147,15 @@ class LogisticMixture(Law):
             passed = self._shares.cumsum(self._axis) <= share.unsqueeze(self._axis)
             count = self.logits.shape[self._axis]
             chosen = passed.sum(self._axis, keepdim=True).clamp_max(count - 1)
-            parameters = []
-            for parameter in (self.components.location, self.components.log_scale):
+
+            def of_chosen(parameter: Tensor) -> Tensor:
                 own = parameter.expand_as(self.logits).expand(passed.shape)
-                parameters.append(own.gather(self._axis, chosen).squeeze(self._axis))
-            return DiscretisedLogistic(*parameters, self.levels, len(self.event_shape)).sample()
+                return own.gather(self._axis, chosen).squeeze(self._axis)
+
+            location = of_chosen(self.components.location)
+            log_scale = of_chosen(self.components.log_scale)
+            event_dims = len(self.event_shape)
+            return DiscretisedLogistic(location, log_scale, self.levels, event_dims).sample()
 
     def log_prob_per_entry(self, value: Tensor) -> Tensor:
         """Log-probability of every entry, in nats."""

@@ -236,8 +236,9 @@ class Trained:
 
     def _trained_names(self) -> list[str]:
         """Of the parameters that the optimiser has, in its order."""
-        parameters = self.module.named_parameters()
-        return [name for name, parameter in parameters if parameter.requires_grad]
+        names = {id(parameter): name for name, parameter in self.module.named_parameters()}
+        groups = self.optimizer.param_groups
+        return [names[id(parameter)] for group in groups for parameter in group["params"]]
 
     def _restore_slots(self, values: dict[str, Tensor]) -> None:
         named: dict[str, dict[str, Tensor]] = {}

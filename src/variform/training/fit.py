@@ -36,7 +36,7 @@ from variform.training.identity import identity_of
 from variform.training.private import budget_of, require_private
 from variform.training.progress import Display, progress_style
 from variform.training.saving import ASK_EVERY, Saving
-from variform.training.schedule import learning_rate
+from variform.training.schedule import learning_rate, plateaus
 from variform.training.step import Step, mean_terms, products_of
 from variform.training.validation import (
     batch_of,
@@ -235,6 +235,8 @@ class Training:
         self.display = Display(style, self.total_steps, len(train))
         self.asked = Asked()
         self.step = 0
+        self.plateaus = 0
+        """How often the validation loss stopped falling, for the schedule `plateau`."""
         self.sums = no_sums(self.train_step.device)
         """Sums of the terms over the rows of the present epoch, of this process."""
         self.is_alone = processes.count() == 1
@@ -296,6 +298,7 @@ class Training:
         self.display.begin(self.train_step.is_compiled, self.train_step.products, self.state.note)
         self.train_step.objective.train()
         self.step = self.state.step
+        self.plateaus = plateaus(self.config, self.state.rows)
         if self.state.rows:
             self.seconds_before = self.state.rows[-1]["seconds"]
         self.started = time.monotonic()
@@ -374,7 +377,8 @@ class Training:
 
     def learning_rate_at(self, step: int) -> float:
         """What the schedule says, less after rollbacks."""
-        return learning_rate(self.config, step, self.total_steps) * self.state.slowed
+        scheduled = learning_rate(self.config, step, self.total_steps, self.plateaus)
+        return scheduled * self.state.slowed
 
     def is_broken(self, epoch: Epoch, sums: Tensor, *, is_last: bool) -> bool:
         """Whether the loss is no number, in any process; several ask each other now and then, after the same steps.
@@ -551,6 +555,7 @@ class Training:
         row = self.row_of(epoch, is_best)
         self.sums.zero_()
         self.state = replace(self.state, step=self.step, rows=[*self.state.rows, row])
+        self.plateaus = plateaus(self.config, self.state.rows)
         if is_best:
             self.state.best = self.train_step.trained.kept()
             self.state.best_loss = valid_loss

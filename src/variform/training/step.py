@@ -84,6 +84,12 @@ class Step:
                 self.main.append(parameter)
         self.parameters = [*self.main, *self.auxiliary]
         groups: list[dict[str, Any]] = [{"params": self.main}]
+        if config.decay:
+            decayed, others = _by_decay(self.objective, self.main)
+            self.main = [*decayed, *others]
+            self.parameters = [*self.main, *self.auxiliary]
+            groups = [{"params": decayed, "weight_decay": config.decay}, {"params": others}]
+        self._scheduled = len(groups)
         if self.auxiliary:
             groups.append({"params": self.auxiliary, **(self.objective.auxiliary_options or {})})
         self.threads = threads_of(objective, config)
@@ -158,7 +164,8 @@ class Step:
 
     def learning_rate(self, value: float) -> None:
         """Set the learning rate of the next step; an auxiliary network keeps its own."""
-        self.optimizer.param_groups[0]["lr"] = value
+        for group in self.optimizer.param_groups[: self._scheduled]:
+            group["lr"] = value
 
     def roll_back(self, best: dict[str, Tensor], step: int) -> None:
         """Go on from the weights `best` after `step` steps, with an optimiser that has no memory of the others."""
@@ -332,7 +339,8 @@ class Step:
                 for slot, step in zip(slots, steps, strict=True):
                     slot["step"] = step
                 self._slots.append((first, second, steps, count))
-        fused: Any = torch._fused_adam_
+        is_decoupled = self.config.optimizer == "adamw"
+        fused: Any = torch._fused_adamw_ if is_decoupled else torch._fused_adam_
         start = 0
         groups = self.optimizer.param_groups
         for group, (first, second, steps, count) in zip(groups, self._slots, strict=True):
@@ -496,7 +504,22 @@ def _build_optimizer(
     if config.optimizer == "rmsprop":
         return eager(torch.optim.RMSprop)(groups, lr=config.rate, centered=True)
     fused = device.type in ("cpu", "cuda", "mps") and not config.sharded
+    if config.optimizer == "adamw":
+        return eager(torch.optim.AdamW)(groups, lr=config.rate, fused=fused, weight_decay=0.0)
     return eager(torch.optim.Adam)(groups, lr=config.rate, fused=fused)
+
+
+def _by_decay(
+    objective: Objective, parameters: Sequence[nn.Parameter]
+) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+    """The weights of layers, which may decay, and the other parameters: biases, and those of laws."""
+    weights = {
+        id(parameter)
+        for name, parameter in objective.named_parameters()
+        if name.endswith("weight") and parameter.ndim > 1
+    }
+    decayed = [parameter for parameter in parameters if id(parameter) in weights]
+    return decayed, [parameter for parameter in parameters if id(parameter) not in weights]
 
 
 def _average(objective: Objective, config: TrainConfig) -> tuple[AveragedModel, Objective]:
