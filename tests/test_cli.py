@@ -383,7 +383,7 @@ def test_draw_draws_again_and_info_tells_what_it_is(workspace, capsys):
     out = capsys.readouterr().out
     for text in (
         "1,422 train, 178 valid, 197 test",
-        "bernoulli likelihood, 2 latents, mlp 6, posterior diagonal, prior N(0, I)",
+        "bernoulli likelihood, 2 latent dimensions, mlp 6, posterior diagonal, prior N(0, I)",
         "2 of 2 epochs, 24 steps",
         show(open_run("run").evaluation["nll"]),
     ):

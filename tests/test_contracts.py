@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 
 from variform import VAE, ModelConfig, TrainConfig, build_objective, build_vae, read
 from variform.distributions import (
@@ -25,8 +26,12 @@ from variform.distributions import (
     NegativeBinomial,
     Ordinal,
     Poisson,
+    PowerSpherical,
     Spiked,
     StandardNormal,
+    UniformSphere,
+    VonMisesFisher,
+    WrappedNormal,
 )
 from variform.distributions.codes import AutoregressiveCodes, Beside, CodePoint, Codes, placed
 from variform.model.codes import (
@@ -35,6 +40,11 @@ from variform.model.codes import (
     JointPosterior,
     LFQPosterior,
     VQPosterior,
+)
+from variform.model.curved import (
+    PowerSphericalPosterior,
+    VonMisesFisherPosterior,
+    WrappedNormalPosterior,
 )
 from variform.model.flows import FlowPrior, IAFPosterior
 from variform.model.likelihoods import (
@@ -58,6 +68,16 @@ EVENT, DIM, BATCH, L = (1, 4, 3), 3, 5, 7
 INDEX, PLACES = torch.tensor([[0, 3]] * BATCH), torch.arange(8.0).reshape(4, 2)
 
 LAWS = {
+    "von mises-fisher": lambda: VonMisesFisher(
+        functional.normalize(torch.randn(BATCH, DIM), dim=-1), 9 * torch.rand(BATCH)
+    ),
+    "power spherical": lambda: PowerSpherical(
+        functional.normalize(torch.randn(BATCH, DIM), dim=-1), 9 * torch.rand(BATCH)
+    ),
+    "uniform on a sphere": lambda: UniformSphere(DIM),
+    "wrapped normal": lambda: WrappedNormal(
+        torch.rand(BATCH, DIM) / 2, torch.randn(BATCH, DIM), 1.0
+    ),
     "diagonal": lambda: DiagonalGaussian(torch.randn(BATCH, DIM), torch.randn(BATCH, DIM)),
     "standard normal": lambda: StandardNormal(DIM),
     "full": lambda: FullGaussian(torch.randn(BATCH, DIM), torch.eye(DIM).expand(BATCH, DIM, DIM)),
@@ -184,7 +204,14 @@ LIKELIHOODS = {
 PLAIN = {
     name: make for name, make in LIKELIHOODS.items() if not name.startswith("mixed")
 }  # all dimensions of one kind
-FAMILIES = POSTERIORS | CODED | {f"p(x|z) {name}": make for name, make in LIKELIHOODS.items()}
+CURVED = {  # whose priors and widths are of their own; see test_curved.py
+    "von mises-fisher": lambda: VonMisesFisherPosterior(DIM),
+    "power spherical": lambda: PowerSphericalPosterior(DIM),
+    "wrapped normal": lambda: WrappedNormalPosterior(DIM, curvature=1.0),
+}
+FAMILIES = (
+    POSTERIORS | CODED | CURVED | {f"p(x|z) {name}": make for name, make in LIKELIHOODS.items()}
+)
 OBJECTIVES = {
     "elbo": {},
     "elbo, monte-carlo": {"kl": "monte-carlo"},

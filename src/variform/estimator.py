@@ -35,7 +35,7 @@ from sklearn.utils.validation import (
 )
 
 from variform.config.choices import ActivationName, LikelihoodChoice, ProgressStyle
-from variform.config.model import PART_OPTIONS, ModelConfig
+from variform.config.model import PART_OPTIONS, ModelConfig, PosteriorName
 from variform.config.settling import epochs
 from variform.config.training import TrainConfig
 from variform.data.dataset import Dataset
@@ -65,7 +65,7 @@ _LIKELIHOOD_NAMES = [
     if family.support != "levels" and not family.takes_categories and name not in _WITH_OPTION
 ]
 """Those of a matrix of numbers."""
-PriorName = Literal["auto", "normal", "mixture", "vamp", "flow"]
+PriorName = Literal["auto", "normal", "mixture", "vamp", "flow", "uniform"]
 
 _FLOATS = [np.float64, np.float32]
 _FEWEST_HELD_OUT = 5  # fewer rows than that choose an epoch by chance
@@ -221,7 +221,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         latent_dim: int | Literal["auto"] = "auto",
         *,
         likelihood: LikelihoodChoice = "auto",
-        posterior: Literal["diagonal", "full", "iaf"] = "diagonal",
+        posterior: PosteriorName = "diagonal",
         prior: PriorName = "auto",
         hidden: tuple[int, ...] = (128,),
         activation: ActivationName = "relu",
@@ -383,7 +383,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
                 f"warm_start needs rows of {schema.shape[0]} columns, as those of the fit before; got {came.shape[0]}. "
                 "Give such rows, or set warm_start=False."
             )
-        wanted = self._config(schema, config.latent_width)
+        wanted = self._config(schema, config.dimensions)
         if self.prior == "auto":
             wanted = replace(wanted, prior=config.prior, components=config.components)
         if self.latent_dim != "auto":

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from variform.config.checks import Count, NotNegative, Positive, Range, Share, checked, require
 from variform.config.choices import ActivationName, InitialisationName, LikelihoodChoice
+from variform.config.words import counted
 
 OWN_PARTS = ("encoder", "decoder")
 """What may be a network of the user's own."""
@@ -20,6 +21,28 @@ CODE_PRIORS = ("uniform", "independent", "autoregressive")
 LATENTS = 10
 """Latent dimensions where none are given, of images and where no rows are known."""
 
+PosteriorName = Literal[
+    "diagonal",
+    "full",
+    "iaf",
+    "ladder",
+    "von-mises-fisher",
+    "power-spherical",
+    "wrapped-normal",
+    "categorical",
+    "joint",
+    "vq",
+    "fsq",
+    "lfq",
+]
+PriorName = Literal["normal", "mixture", "vamp", "flow", "uniform", "independent", "autoregressive"]
+PRIORS_OF = {
+    "von-mises-fisher": ("uniform", "vamp"),
+    "power-spherical": ("uniform", "vamp"),
+    "wrapped-normal": ("normal", "vamp"),
+}
+"""The priors in the space of a posterior that is not flat."""
+
 
 @checked
 @dataclass(frozen=True, kw_only=True)
@@ -28,19 +51,24 @@ class ModelConfig:
 
     Args:
         latent_dim: Number of latent dimensions; by default as many as PCA of the training rows has components that say
-            something, 10 for images, and fewer than there are columns.
+            something, 10 for images, and fewer than there are columns. Of a sphere it is the dimension d of its
+            surface, 2 for a globe: z then is d + 1 numbers.
         latents: Dimensions of several latents instead of one, for example 40,40: each is given by those after it,
             and the first lies nearest to the data.
         posterior: q(z|x): `diagonal`, a Gaussian with independent latents; `full`, a Gaussian with a covariance matrix;
             `iaf`, an inverse autoregressive flow, which need not be Gaussian; `ladder`, of several latents, what the
-            row says of each times what the prior says. Over codes: `categorical`, probabilities of each code's values;
-            `joint`, `diagonal` latents and such codes; `vq`, the nearest entry of a table that is learned; `fsq`,
-            levels that numbers are rounded to; `lfq`, signs of numbers.
-        prior: p(z): `normal`, N(0, I); `mixture`, a learned mixture of Gaussians; `vamp`, the mixture of the posteriors
-            of learned pseudo-inputs; `flow`, a learned autoregressive flow. Over codes: `uniform`; `independent`,
-            learned probabilities of each code's values; `autoregressive`, those of a code by the codes before it. Where
-            latents are codes, `normal` stands for `autoregressive` of several codes that an encoder quantises, and for
-            `independent` of others.
+            row says of each times what the prior says; `von-mises-fisher` and `power-spherical`, on the unit sphere;
+            `wrapped-normal`, in hyperbolic space, on the Poincaré ball. Over codes: `categorical`, probabilities of
+            each code's values; `joint`, `diagonal` latents and such codes; `vq`, the nearest entry of a table that is
+            learned; `fsq`, levels that numbers are rounded to; `lfq`, signs of numbers.
+        prior: p(z): `normal`, N(0, I), or beside `wrapped-normal` that law at the origin; `mixture`, a learned mixture
+            of Gaussians; `vamp`, the mixture of the posteriors of learned pseudo-inputs; `flow`, a learned
+            autoregressive flow; `uniform`, on a sphere, which has it where nothing else is said, or over codes. Over
+            codes also `independent`, learned probabilities of each code's values; `autoregressive`, those of a code by
+            the codes before it. Where latents are codes, `normal` stands for `autoregressive` of several codes that an
+            encoder quantises, and for `independent` of others.
+        curvature: c of the hyperbolic space of `wrapped-normal`, whose curvature is -c: the greater, the sooner there
+            is room for many branches; as it goes to 0, the model becomes the Gaussian one.
         codes: Number of codes of the posteriors over codes.
         values: Values of each code; of `vq` the entries of the table, of `lfq` a power of 2.
         relaxation: How an encoder learns from draws of a `categorical` or `joint` posterior: `gumbel`, draws between
@@ -93,12 +121,9 @@ class ModelConfig:
     latent_dim: Count | None = None
     latents: tuple[Count, ...] = ()
     likelihood: LikelihoodChoice = "auto"
-    posterior: Literal[
-        "diagonal", "full", "iaf", "ladder", "categorical", "joint", "vq", "fsq", "lfq"
-    ] = "diagonal"
-    prior: Literal[
-        "normal", "mixture", "vamp", "flow", "uniform", "independent", "autoregressive"
-    ] = "normal"
+    posterior: PosteriorName = "diagonal"
+    prior: PriorName = "normal"
+    curvature: Positive = 1.0
     codes: Count = 10
     values: Count = 16
     relaxation: Literal["gumbel", "straight-through", "score"] = "gumbel"
@@ -130,20 +155,40 @@ class ModelConfig:
     classifier: bool = False
     centre: bool = True
 
+    def __post_init__(self) -> None:
+        if self.is_spherical and self.prior == "normal":  # which there is none of on a sphere
+            object.__setattr__(self, "prior", "uniform")
+        known = PRIORS_OF.get(self.posterior, ())
+        rule = f"`prior` must be one of {', '.join(known)} with `posterior={self.posterior!r}`"
+        if known:
+            require(self.prior in known, rule, self.prior, f"Use `prior={known[0]!r}`.")
+
+    @property
+    def is_spherical(self) -> bool:
+        """Whether z lies on a sphere, and so is one number more than the latent dimensions."""
+        return self.posterior in ("von-mises-fisher", "power-spherical")
+
+    @property
+    def dimensions(self) -> int:
+        """Latent dimensions that are no codes: as given, or the usual ones where no rows say more."""
+        return sum(self.latents) or self.latent_dim or LATENTS
+
     @property
     def latent_width(self) -> int:
-        """Numbers in z: the latent dimensions as given, or the usual one where no rows say more.
+        """Numbers in z: the latent dimensions, and one more on a sphere.
 
         Example:
             >>> ModelConfig().latent_width, ModelConfig(latent_dim=2).latent_width
             (10, 2)
             >>> ModelConfig(posterior="categorical", codes=20, values=10).latent_width
             200
+            >>> ModelConfig(latent_dim=2, posterior="von-mises-fisher").latent_width
+            3
         """
         if self.posterior in CODED:
             return self.codes * self._code_width
-        flat = sum(self.latents) or self.latent_dim or LATENTS
-        return flat + self.codes * self.values if self.posterior == "joint" else flat
+        beside = self.codes * self.values if self.posterior == "joint" else 0
+        return self.dimensions + self.is_spherical + beside
 
     @property
     def has_codes(self) -> bool:
@@ -168,6 +213,7 @@ class ModelConfig:
 PART_OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {
     "components": {"prior": ("mixture", "vamp")},
     "transforms": {"posterior": ("iaf",), "prior": ("flow",)},
+    "curvature": {"posterior": ("wrapped-normal",)},
     "likelihood_components": {"likelihood": ("logistic-mixture",)},
     "fixed_std": {"likelihood": ("gaussian-fixed",)},
     "filters": {"network": ("conv", "residual")},
@@ -296,6 +342,24 @@ def network_name(config: ModelConfig, part: str) -> str:
     return f"{name} of {PurePath(place).name}"
 
 
+def latents_name(config: ModelConfig) -> str:
+    """The latents in words: how many dimensions, and in which space where it is not flat.
+
+    Example:
+        >>> latents_name(ModelConfig(latent_dim=2))
+        '2 latent dimensions'
+        >>> latents_name(ModelConfig(latent_dim=2, posterior="power-spherical"))
+        '2 latent dimensions on a sphere in 3 numbers'
+    """
+    count = counted(config.latent_width, "latent dimension")
+    if config.is_spherical:
+        count = counted(config.dimensions, "latent dimension")
+        return f"{count} on a sphere in {config.latent_width} numbers"
+    if config.posterior == "wrapped-normal":
+        return f"{count} of hyperbolic space with curvature -{config.curvature:g}"
+    return count
+
+
 def prior_name(config: ModelConfig) -> str:
     """The prior in words.
 
@@ -305,6 +369,10 @@ def prior_name(config: ModelConfig) -> str:
         >>> prior_name(ModelConfig(latents=(20, 10)))
         '2 levels under N(0, I)'
     """
+    if config.posterior == "wrapped-normal" and config.prior == "normal":
+        return "the wrapped normal law at the origin"
+    if config.is_spherical and config.prior == "uniform":
+        return "uniform on the sphere"
     name = {
         "normal": "N(0, I)",
         "mixture": f"the learned mixture of {config.components} Gaussians",

@@ -10,6 +10,7 @@ from variform.distributions.bounded import LogitNormal, LogNormal
 from variform.distributions.compound import Independent, Mixed, Mixture, Observed, Spiked
 from variform.distributions.counts import NegativeBinomial, Poisson
 from variform.distributions.gaussian import DiagonalGaussian, FullGaussian, StandardNormal
+from variform.distributions.hyperbolic import WrappedNormal
 from variform.distributions.kl import (
     has_closed_form_kl,
     kl,
@@ -17,6 +18,7 @@ from variform.distributions.kl import (
     kl_full,
     kl_per_dimension,
     kl_standard,
+    kl_uniform,
     splits_into_dimensions,
 )
 from variform.distributions.law import LOG_2_PI, Law, Shape
@@ -28,6 +30,7 @@ from variform.distributions.pixels import (
     ContinuousBernoulli,
     DiscretisedLogistic,
 )
+from variform.distributions.sphere import PowerSpherical, UniformSphere, VonMisesFisher
 
 __all__ = [
     "LOG_2_PI",
@@ -49,14 +52,19 @@ __all__ = [
     "Observed",
     "Ordinal",
     "Poisson",
+    "PowerSpherical",
     "Shape",
     "Spiked",
     "StandardNormal",
+    "UniformSphere",
+    "VonMisesFisher",
+    "WrappedNormal",
     "has_closed_form_kl",
     "kl",
     "kl_diagonal",
     "kl_full",
     "kl_per_dimension",
     "kl_standard",
+    "kl_uniform",
     "splits_into_dimensions",
 ]

@@ -1,10 +1,11 @@
-"""Closed-form KL divergences: between Gaussians, and between laws over codes."""
+"""Closed-form KL divergences: between Gaussians, between laws over codes, and from the sphere's to the uniform law."""
 
 from torch import Tensor
 from torch.distributions import Distribution
 
 from variform.distributions.codes import AutoregressiveCodes, Beside, CodePoint, Codes
 from variform.distributions.gaussian import DiagonalGaussian, FullGaussian, StandardNormal, over_std
+from variform.distributions.sphere import UniformSphere, Zonal, log_area
 
 
 def kl_standard(mean: Tensor, log_var: Tensor) -> Tensor:
@@ -66,6 +67,26 @@ def kl_codes(q: Codes, p: Codes) -> Tensor:
     return (q.log_shares.exp() * (q.log_shares - p.log_shares)).sum(-1)  # eq: kl-codes
 
 
+def kl_uniform(q: Zonal) -> Tensor:
+    r"""KL(q || p) of a law on the unit sphere to the uniform one, (*batch), in nats.
+
+    With $q(z) = g(z) / \int g$ it is $E_q[\log g] - \log \int g + \log |S|$, |S| the sphere's area.
+
+    Reference:
+        Davidson et al. (2018), equation 14; De Cao and Aziz (2020), equation 19.
+
+    Example:
+        >>> import torch
+        >>> from variform.distributions.sphere import PowerSpherical
+        >>> mean = torch.tensor([[0.0, 1.0], [0.0, 1.0]])
+        >>> kl_uniform(PowerSpherical(mean, torch.tensor([0.0, 1.0]))).round(decimals=4)
+        tensor([0.0000, 0.3069])
+    """
+    area = log_area(q.event_shape[0])
+    divergence = q.expected_log_shape() - q.log_integral() + area  # eq: kl-sphere
+    return divergence.to(q.loc.dtype)
+
+
 def has_closed_form_kl(q: Distribution, p: Distribution) -> bool:
     """Whether `kl` knows these two laws.
 
@@ -80,6 +101,8 @@ def has_closed_form_kl(q: Distribution, p: Distribution) -> bool:
         return isinstance(p, Codes | AutoregressiveCodes)
     if isinstance(q, Codes):
         return isinstance(p, Codes)
+    if isinstance(q, Zonal):
+        return isinstance(p, UniformSphere)
     return all(isinstance(law, DiagonalGaussian | FullGaussian) for law in (q, p))
 
 
@@ -127,6 +150,8 @@ def kl(q: Distribution, p: Distribution) -> Tensor:
         return -p.log_prob(q.z.detach())  # log q(z|x) is 0 at the point
     if isinstance(q, Codes) and isinstance(p, Codes):
         return kl_codes(q, p).sum(-1)
+    if isinstance(q, Zonal) and isinstance(p, UniformSphere):
+        return kl_uniform(q)
     if has_closed_form_kl(q, p) and not splits_into_dimensions(q, p):
         return kl_full(FullGaussian.of(q), FullGaussian.of(p))
     return kl_per_dimension(q, p).sum(-1)

@@ -16,6 +16,7 @@ from variform.evaluation.differences import mean_difference, root_mean_differenc
 from variform.evaluation.log_likelihood import Scores, per_column, squared_error
 from variform.evaluation.standard_error import Estimate
 from variform.evaluation.tables import PCAS
+from variform.model.spaces import space_of
 from variform.model.vae import VAE
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -61,7 +62,7 @@ def pca(
     if own_units:
         unit = data.schema.per_value(data.schema.scale).flatten().numpy()
     x = scored.numpy()
-    model = fit_with_gaps(fitted.numpy() * unit, vae.latent_dim, graded=own_units)
+    model = fit_with_gaps(fitted.numpy() * unit, _latents(vae), graded=own_units)
     reconstruction = torch.from_numpy(model.reconstruct(x * unit) / unit)
     nll = None
     if vae.likelihood.is_gaussian:
@@ -71,7 +72,7 @@ def pca(
     components = len(model.axes)
     columns = fitted.shape[1]
     notes = [_subset("PCA is fitted", fitted, train) or _subset("PCA is scored", scored, data)]
-    if components < min(vae.latent_dim, columns):
+    if components < min(_latents(vae), columns):
         notes.append(
             f"The training rows vary in {components} directions only: PCA has no more components."
         )
@@ -111,7 +112,7 @@ def famd(
     fitted = _fitted(vae, train, seed)
     scored, chosen = _rows(data, seed)
     coding = MixedCoding.of(fitted.numpy(), data.schema)
-    model = fit_with_gaps(coding.encode(fitted.numpy()), vae.latent_dim)
+    model = fit_with_gaps(coding.encode(fitted.numpy()), _latents(vae))
     on_the_plane = model.reconstruct(coding.encode(scored.numpy()))
     reconstruction = torch.from_numpy(coding.decode(on_the_plane))
     notes = [_subset("FAMD is fitted", fitted, train) or _subset("FAMD is scored", scored, data)]
@@ -205,6 +206,11 @@ def _rows(data: Dataset, seed: int, most: int | None = None) -> tuple[Tensor, Te
     return rows, chosen
 
 
+def _latents(vae: VAE) -> int:
+    """As many components as z has directions."""
+    return space_of(vae).dimensions(vae.latent_dim)
+
+
 def _fitted(vae: VAE, train: Dataset, seed: int) -> Tensor:
     """The prepared rows that PCA is fitted to; of data with gaps no more than EM gets through in a minute or so."""
     schema = train.schema
@@ -212,7 +218,7 @@ def _fitted(vae: VAE, train: Dataset, seed: int) -> Tensor:
     if any(schema.gaps):
         coded_columns = sum(len(names) or 1 for names in schema.categories)
         width = max(math.prod(schema.shape), coded_columns)
-        latents = min(vae.latent_dim, width)
+        latents = min(_latents(vae), width)
         products_of_a_row = width * latents**2
         most = max(500, _EM_WORK // products_of_a_row)
     rows, _ = _rows(train, seed, most)

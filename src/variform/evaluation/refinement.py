@@ -5,12 +5,15 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from variform.distributions.gaussian import DiagonalGaussian, FullGaussian
 from variform.distributions.hierarchy import Hierarchy
+from variform.distributions.hyperbolic import WrappedNormal, from_tangent, mobius_add
 from variform.distributions.law import Law
+from variform.distributions.sphere import Zonal
 from variform.model.importance import weights_of
-from variform.model.spaces import require_flat
+from variform.model.spaces import require_flat, space_of
 from variform.model.vae import VAE
 from variform.system.draws import seeded
 
@@ -61,7 +64,8 @@ def refine(
         Kim, Wiseman, Miller, Sontag and Rush (2018), for the refinement; Cremer, Li and Duvenaud (2018) for the gap;
         Roeder, Wu and Duvenaud (2017) for the gradient.
     """
-    require_flat(vae, "refining q(z|x)", "Leave `refine` out.")
+    if not space_of(vae).has_densities:
+        require_flat(vae, "refining q(z|x)", "Leave `refine` out.")
     samples, _ = _pace(q)
     rows = max(1, most // (floats * samples))
     parts = torch.arange(len(x), device=x.device).split(rows)
@@ -147,6 +151,10 @@ def _loosened(q: Law) -> tuple[Callable[..., Law], list[Tensor]]:
         return lambda *free: q.with_noise(q.noise.moved(*free)), [
             torch.zeros_like(q.noise.mean) for _ in range(2)
         ]
+    if isinstance(q, Zonal):
+        return _zonal(q), [torch.zeros_like(q.mean), torch.zeros_like(q.concentration)]
+    if isinstance(q, WrappedNormal):
+        return _wrapped(q), [torch.zeros_like(q.mean), torch.zeros_like(q.mean)]
     raise ValueError(
         f"refining needs a posterior of Gaussians or on a flow; got {type(q).__name__}. Use 0 steps."
     )
@@ -157,5 +165,25 @@ def _full(q: FullGaussian) -> Callable[[Tensor, Tensor, Tensor], FullGaussian]:
         scale_tril = q.scale_tril @ (turned.tril(-1) + torch.diag_embed(widened.exp()))
         loc = q.mean + (scale_tril @ moved.unsqueeze(-1)).squeeze(-1)
         return FullGaussian(loc, scale_tril, q.log_diagonal + widened)
+
+    return build
+
+
+def _zonal(q: Zonal) -> Callable[[Tensor, Tensor], Zonal]:
+    """By about the angle in which the law lies, and never a whole turn."""
+    unit = (1 + q.concentration).rsqrt()
+
+    def build(moved: Tensor, widened: Tensor) -> Zonal:
+        mean = functional.normalize(q.mean + unit.unsqueeze(-1) * moved, dim=-1)
+        return type(q)(mean, q.concentration * (-2 * widened).exp())
+
+    return build
+
+
+def _wrapped(q: WrappedNormal) -> Callable[[Tensor, Tensor], WrappedNormal]:
+    def build(moved: Tensor, widened: Tensor) -> WrappedNormal:
+        way = from_tangent(q.stddev.double() * moved.double(), q.curvature)
+        mean = mobius_add(q.mean.double(), way, q.curvature)
+        return WrappedNormal(mean.to(q.mean.dtype), q.log_var + 2 * widened, q.curvature)
 
     return build

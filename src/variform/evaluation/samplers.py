@@ -51,6 +51,7 @@ _ROUNDS, _PATIENCE = 20, 10  # most rounds; rounds in vain
 _BATCH, _LARGE_BATCH = 256, 1024  # of many rows, where the cost of a step is shared by more of them
 _LEARNING_RATE = 5e-3  # falls along half a cosine
 _MOST_POSTERIORS = 5000  # of which every density is a sum
+_INSTEAD = "Draw from the prior; one that is learned lies where the codes are."
 _HELD_OUT_DRAWS = 2000  # at least this many points, where there are fewer rows
 _THOROUGH, _FEW_SAMPLES = 1000, 50  # rows that get all importance samples; samples of the others
 _FLOATS_AT_ONCE = 2**25  # of the decoder's output
@@ -136,9 +137,7 @@ def fit_mixture(
     Reference:
         Schwarz (1978) for the BIC; Ghosh et al. (2020), section 4, for a density fitted after training.
     """
-    require_flat(
-        vae, "a sampler", "Draw from the model's own prior, which training fits to its codes."
-    )
+    require_flat(vae, "a sampler", _INSTEAD)
     from sklearn.exceptions import (
         ConvergenceWarning,
     )  # here, for importing scikit-learn takes as long as torch
@@ -216,9 +215,7 @@ def fit_flow(
     Reference:
         Ghosh et al. (2020), section 4, for a density fitted after training.
     """
-    require_flat(
-        vae, "a sampler", "Draw from the model's own prior, which training fits to its codes."
-    )
+    require_flat(vae, "a sampler", _INSTEAD)
     many = math.ceil(_HELD_OUT_DRAWS / len(valid))
     held_out = vae.like(
         torch.cat([aggregated_posterior(vae, valid, seed=seed + draw) for draw in range(many)])
@@ -296,9 +293,7 @@ def fit_posteriors(
     Reference:
         Hoffman and Johnson (2016); Norouzi, Fleet and Norouzi (2020), who train with such a prior.
     """
-    require_flat(
-        vae, "a sampler", "Draw from the model's own prior, which training fits to its codes."
-    )
+    require_flat(vae, "a sampler", _INSTEAD)
     del valid, progress
     chosen = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))
     chosen = chosen[:_MOST_POSTERIORS].sort().values

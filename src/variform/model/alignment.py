@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from variform.model.networks import MLP, ConvolutionalDecoder, ConvolutionalEncoder
 from variform.model.posteriors import DiagonalPosterior, FullCovariancePosterior
 from variform.model.priors import MixturePrior, StandardNormalPrior, VampPrior
+from variform.model.spaces import space_of
 from variform.model.vae import VAE
 
 Array = NDArray[Any]
@@ -100,6 +101,8 @@ def _freedom(vae: VAE) -> tuple[Kind, str]:
     )
     if has_own_networks:
         return "none", "its networks are not those of variform, whose layers are known"
+    if not space_of(vae).is_flat:
+        return "none", "its latents lie in a space of their own"
     if not isinstance(vae.posterior, DiagonalPosterior | FullCovariancePosterior):
         return "none", "a posterior on a flow has an order of its dimensions"
     if not isinstance(vae.prior, StandardNormalPrior | MixturePrior | VampPrior):

@@ -21,6 +21,13 @@ from variform.model.codes import (
     LFQPosterior,
     VQPosterior,
 )
+from variform.model.curved import (
+    PowerSphericalPosterior,
+    UniformSpherePrior,
+    VonMisesFisherPosterior,
+    WrappedNormalPosterior,
+    WrappedNormalPrior,
+)
 from variform.model.features import FilledGaps, LogCounts, TableFeatures
 from variform.model.hierarchy import HierarchicalPosterior, HierarchicalPrior, LadderPosterior
 from variform.model.hierarchy import Network as LevelNetwork
@@ -134,7 +141,7 @@ def completed(config: ModelConfig, schema: Schema) -> ModelConfig:
     if likelihood == "auto":
         likelihood = usual_likelihood(schema)
     flat = config.latent_dim or LATENTS
-    latent_dim = flat if config.posterior == "joint" else config.latent_width
+    latent_dim = flat if config.is_spherical or config.posterior == "joint" else config.latent_width
     prior = config.prior
     if config.has_codes and prior == "normal":
         prior = _usual_code_prior(config)
@@ -240,6 +247,16 @@ def _build_posterior(config: ModelConfig) -> "Posterior":
         return IAFPosterior(
             config.latent_width, transforms=config.transforms, std=config.posterior_std
         )
+    if config.posterior == "wrapped-normal":
+        return WrappedNormalPosterior(
+            config.latent_width, curvature=config.curvature, std=config.posterior_std
+        )
+    if config.is_spherical:
+        on_sphere = {
+            "von-mises-fisher": VonMisesFisherPosterior,
+            "power-spherical": PowerSphericalPosterior,
+        }
+        return on_sphere[config.posterior](config.dimensions, std=config.posterior_std)
     family = {"diagonal": DiagonalPosterior, "full": FullCovariancePosterior}[config.posterior]
     return family(config.latent_width, std=config.posterior_std)
 
@@ -308,6 +325,8 @@ def _build_prior(
 def _build_top(
     config: ModelConfig, width: int, schema: Schema, moments: tuple[Tensor, Tensor] | None
 ) -> "Prior":
+    if config.is_spherical and config.prior == "uniform":
+        return UniformSpherePrior(config.dimensions)
     if config.prior in CODE_PRIORS:
         raise ValueError(
             f"`prior={config.prior!r}` is one over codes; got `posterior={config.posterior!r}`, whose latents are "
@@ -317,6 +336,8 @@ def _build_top(
         from variform.model.flows import FlowPrior  # slow to import
 
         return FlowPrior(width, transforms=config.transforms)
+    if config.posterior == "wrapped-normal" and config.prior == "normal":
+        return WrappedNormalPrior(width, curvature=config.curvature)
     if config.prior == "normal":
         return StandardNormalPrior(width)
     if config.prior == "mixture":

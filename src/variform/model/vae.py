@@ -33,6 +33,12 @@ if TYPE_CHECKING:
         JointPrior,
         QuantisingPosterior,
     )
+    from variform.model.curved import (
+        SphericalPosterior,
+        UniformSpherePrior,
+        WrappedNormalPosterior,
+        WrappedNormalPrior,
+    )
     from variform.model.flows import FlowPrior, IAFPosterior
     from variform.model.hierarchy import HierarchicalPosterior, HierarchicalPrior, LadderPosterior
 
@@ -44,10 +50,19 @@ if TYPE_CHECKING:
         | HierarchicalPosterior
         | LadderPosterior
         | CodedPosterior
+        | SphericalPosterior
+        | WrappedNormalPosterior
     )
     CodedPrior = CodesPrior | AutoregressivePrior | JointPrior
     Prior = (
-        StandardNormalPrior | MixturePrior | VampPrior | FlowPrior | HierarchicalPrior | CodedPrior
+        StandardNormalPrior
+        | MixturePrior
+        | VampPrior
+        | FlowPrior
+        | HierarchicalPrior
+        | CodedPrior
+        | UniformSpherePrior
+        | WrappedNormalPrior
     )
 
 _TYPICAL = 256  # draws from the prior whose mean is what a row looks like of which nothing is known
@@ -125,7 +140,7 @@ class VAE(nn.Module):
 
     @property
     def latent_dim(self) -> int:
-        """Number of latent dimensions."""
+        """Numbers in z: as many as latent dimensions, or one more on a sphere."""
         return self.posterior.latent_dim
 
     def extra_repr(self) -> str:

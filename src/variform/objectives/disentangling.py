@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from variform.config.checks import Count, checked
 from variform.distributions.gaussian import DiagonalGaussian, FullGaussian
 from variform.distributions.law import Law
+from variform.model.spaces import require_flat
 from variform.model.vae import VAE, HasVAE
 from variform.objectives.discriminators import discriminator as new_discriminator
 from variform.objectives.discriminators import judged, surprise
@@ -298,6 +299,8 @@ class FactorVAE(ELBO):
         beta: float | Schedule = 1.0,
     ) -> None:
         super().__init__(vae, samples=samples, kl=kl, beta=beta)
+        instead = "Use `posterior='diagonal'`, or objective `elbo`."
+        require_flat(self.vae, "FactorVAE, which permutes each latent on its own,", instead)
         self.auxiliary = new_discriminator((self.vae.latent_dim,), discriminator, seed)
         self.auxiliary_options = {"lr": 1e-4, "betas": (0.5, 0.9)}
         self.gamma, self.couples_rows = gamma, True

@@ -4,7 +4,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
-from variform.config.model import OWN_PARTS, ModelConfig
+from variform.config.model import OWN_PARTS, ModelConfig, latents_name
 from variform.config.toml import to_dict
 from variform.config.training import TrainConfig
 from variform.config.words import counted
@@ -53,7 +53,7 @@ def card(run: "Run", name: str, *, licence: str | None = None) -> str:
     sections = [
         _metadata(run, name, source, licence),
         f"# {_plain(name.split('/')[1])}",
-        f"A {kind} with {counted(config.latent_width, 'latent dimension')} and the likelihood `{config.likelihood}`, "
+        f"A {kind} with {latents_name(config)} and the likelihood `{config.likelihood}`, "
         f"trained on {rows['train']:,} rows of {source} with variform {__version__}.",
         f"**{_plain(conclude(numbers, run.config.train, history(run.folder)).found)}.**",
         *(f"**Warning.** {_plain(warning)}" for warning in numbers.get("warnings", ())),

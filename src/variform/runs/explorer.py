@@ -8,10 +8,10 @@ import torch
 
 from variform.config.checks import checked
 from variform.config.choices import LanguageName
-from variform.config.model import network_name, prior_name
+from variform.config.model import latents_name, network_name, prior_name
 from variform.config.options import in_options
 from variform.config.run import RunConfig, objective_name
-from variform.config.words import Own, counted
+from variform.config.words import Own
 from variform.data.dataset import Dataset, Splits
 from variform.data.reading import read_rows
 from variform.data.schema import Schema
@@ -355,7 +355,7 @@ def _contents_of_model(
         count=wanted,
         embedding=embedding,
     )
-    return contents | {"summary": f"{what}, {counted(model.vae.latent_dim, 'latent dimension')}"}
+    return contents | {"summary": f"{what}, {latents_name(model.config.model)}"}
 
 
 def drawn_rows(vae: VAE, count: int, *, seed: int = 0) -> Dataset:
@@ -404,6 +404,6 @@ def _facts_of(run: Run) -> list[tuple[str, str]]:
     prior = prior_name(config)
     return [
         ("Likelihood", config.likelihood),
-        ("Latents", f"{run.vae.latent_dim}; posterior {config.posterior}; prior {prior}"),
+        ("Latents", f"{latents_name(config)}; posterior {config.posterior}; prior {prior}"),
         ("Decoder", f"{network_name(config, 'decoder')}, {weights:,} weights"),
     ]

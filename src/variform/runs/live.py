@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from variform.config.checks import checked
+from variform.config.model import latents_name
 from variform.config.run import RunConfig
-from variform.config.words import counted
 from variform.pages.live import Live, State, render_live
 from variform.runs.records import read_config, read_history
 from variform.system.files import write_text
@@ -158,7 +158,7 @@ def write(
     links = [(called, "report.html")] if has_report else []
     page = Live(
         "running" if state == "finishing" else state,
-        f"variform: {config.source}, {counted(config.model.latent_width, 'latent dimension')}",
+        f"variform: {config.source}, {latents_name(config.model)}",
         headline,
         rows,
         step / steps if steps and state == "running" else None,

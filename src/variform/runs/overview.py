@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from variform.config.model import ModelConfig, network_name, prior_name
+from variform.config.model import ModelConfig, latents_name, network_name, prior_name
 from variform.config.run import objective_name
 from variform.config.settling import for_rows, reading, steps_per_epoch
 from variform.config.toml import to_dict
@@ -122,7 +122,7 @@ def _in_words(config: ModelConfig, model: dict[str, Any] | None) -> str:
         networks = " and ".join(network_name(config, part) for part in ("encoder", "decoder"))
     size = f", {model['weights']:,} weights" if model else ""
     return (
-        f"{config.likelihood} likelihood, {config.latent_width} latents, {networks}, "
+        f"{config.likelihood} likelihood, {latents_name(config)}, {networks}, "
         f"posterior {config.posterior}, prior {prior_name(config)}{size}"
     )
 

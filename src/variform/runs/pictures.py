@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from variform.config.checks import checked
-from variform.config.model import prior_name
+from variform.config.model import latents_name, prior_name
 from variform.config.run import objective_name
 from variform.config.toml import to_command, to_dict
-from variform.config.words import Own, counted, listed
+from variform.config.words import Own, listed
 from variform.data.dataset import Splits
 from variform.data.schema import Schema
 from variform.evaluation import exploration
@@ -435,7 +435,7 @@ def write_report(
     result = conclude(numbers, config.train, history.rows)
     [advice] = placed([result.advice], run.folder)
     html = render(
-        title=f"variform: {source}, {counted(config.model.latent_width, 'latent dimension')}",
+        title=f"variform: {source}, {latents_name(config.model)}",
         summary=f"A variational autoencoder trained on {len(splits.train):,} rows of {source}.",
         verdict=result.found,
         advice=advice,
@@ -488,7 +488,7 @@ def _facts(
         ("Rows", sizes),
         (
             "Model",
-            f"{config.model.likelihood} likelihood, {config.model.latent_width} latents, {weights:,} weights",
+            f"{config.model.likelihood} likelihood, {latents_name(config.model)}, {weights:,} weights",
         ),
         ("Latents", f"posterior {config.model.posterior}; prior {prior_name(config.model)}"),
         ("Training", f"{training}; {history.stopped}"),

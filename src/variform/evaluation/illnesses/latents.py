@@ -94,8 +94,15 @@ def _how_to_reach(case: Case, steps: int) -> tuple[str, list[dict[str, Any]]]:
             [{"refine": ENOUGH_STEPS}],
         )
     from variform.model.posteriors import DiagonalPosterior, FullCovariancePosterior
+    from variform.model.spaces import space_of
 
     assert case.vae is not None
+    if not space_of(case.vae).is_flat:
+        return (
+            "More steps hardly help either: p(z|x) is of another shape than the family of q(z|x), and its space has no "
+            "richer one here.",
+            [],
+        )
     family, options = (
         "more `transforms`",
         [{"transforms": 2 * (case.model.transforms if case.model else 3)}],
@@ -160,7 +167,7 @@ def holes(case: Case) -> Sequence[Finding]:
     options: list[dict[str, Any]] = []
     ways = ["draw with a fitted sampler (variform sampler RUN)"]
     beta = case.trained.beta if case.trained else 1.0
-    if model is not None and model.prior == "normal":
+    if model is not None and model.prior in ("normal", "uniform"):
         options = [{"prior": "vamp", "components": 50}, {"prior": "mixture", "components": 50}]
         ways.insert(0, "with `prior='vamp'`")
     if beta < 1:
