@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import itertools
 import json
+import math
 
 import models
 import numpy as np
@@ -411,6 +412,26 @@ def test_ends_stay_ends_and_what_a_spike_is_as_wide_as_is_the_spike():
     truth = stats.lognorm(0.7, scale=np.exp(0.3)).logpdf([2.0**-126, 1.0])
     np.testing.assert_allclose(found[:2], truth, rtol=1e-5)
     assert found[2] == -np.inf and units == pytest.approx(-np.log(least))
+
+
+def test_means_of_logarithms_reach_as_far_as_float32_does_and_in_old_files_as_far_as_they_did():
+    """By the closed form: at 70 and a variance of .3, e^(70 + .15) times the least value; 30 was the most before."""
+    force = np.exp(np.linspace(3, 83, 200))
+    columns = {"force": force, "sign": np.resize([-1.0, 1.0, 0.5], 200)}
+    schema = read(columns, DataConfig(cells="mixed")).schema
+    assert schema.kinds == ("positive", "real") and schema.has_wide_logs
+    stored = schema.to_dict()
+    del stored["has_wide_logs"]  # as files of before are
+    config = ModelConfig(likelihood="mixed", latent_dim=1, hidden=())
+    for one, most in ((schema, 70.0), (Schema.from_dict(stored), 30.0)):
+        likelihood = build_vae(config, one).likelihood.float()
+        [family] = [f for _, f in likelihood.parts if isinstance(f, LogNormalLikelihood)]
+        with torch.no_grad():
+            family.raw_log_var.fill_(math.log(0.3 - family.min_std**2))
+            mean = likelihood(torch.full((1, 2), 70.0)).mean[0].max()
+        assert math.log(mean.item()) == pytest.approx(most + 0.15, rel=1e-5)
+        for steps in (family.mean_steps(), family.density_steps()):
+            assert f"'high': {family.most}" in str(steps)
 
 
 def test_a_positive_column_of_many_magnitudes_starts_where_it_can_be_learned():

@@ -52,6 +52,7 @@ def with_scaling(
         shift=tuple(shift.expand(length).tolist()),
         scale=tuple(scale.expand(length).tolist()),
         binarise=config.binarise,
+        has_wide_logs="positive" in schema.kinds,
     )
     require_binarisable(scaled)
     _require_floats(scaled)

@@ -80,6 +80,8 @@ class Schema:
         units: Units by the names of columns, conditions and responses that have one. {} without any, and in files of
             older versions, whose names may tell them: ask `unit_of`.
         outline: How rows of a table are curves in a plane; None where they are none, and in files of older versions.
+        has_wide_logs: Whether the mean of the logarithm of a positive column may be all that float32 holds the number
+            of; in files of older versions it ends at 30.
 
     Example:
         >>> from variform.data.reading import dataset_from
@@ -113,6 +115,7 @@ class Schema:
     dates: tuple[str, ...] = ()
     units: dict[str, str] = field(default_factory=dict, hash=False)
     outline: Layout | None = None
+    has_wide_logs: bool = False
 
     def __repr__(self) -> str:
         return f"Schema({self.summary()})"
@@ -798,6 +801,7 @@ class Schema:
             "dates": [],
             "units": {},
             "outline": None,
+            "has_wide_logs": False,
         }
         values = {**since, **values}
         if odd := names ^ set(values):

@@ -9,7 +9,7 @@ from variform.data.marginals import Marginals
 from variform.distributions.bounded import LogitNormal, LogNormal, gauss_hermite
 from variform.distributions.law import Law
 from variform.model.likelihoods.family import (
-    MOST,
+    MOST_LOG,
     Likelihood,
     Step,
     floored,
@@ -34,6 +34,7 @@ class LogNormalLikelihood(Likelihood):
     Args:
         event_shape: Shape of one example.
         min_std: Least standard deviation of the logarithm.
+        most: How far the mean of the logarithm may be from 0.
 
     Shape:
         params (*batch, *event_shape) to a law over the same shape.
@@ -46,14 +47,17 @@ class LogNormalLikelihood(Likelihood):
 
     param_name = "means of logarithms"
 
-    def __init__(self, event_shape: tuple[int, ...], *, min_std: float = 1e-3) -> None:
+    def __init__(
+        self, event_shape: tuple[int, ...], *, min_std: float = 1e-3, most: float = MOST_LOG
+    ) -> None:
         super().__init__(event_shape)
         self.min_std = min_std
+        self.most = most
         self.raw_log_var = nn.Parameter(torch.zeros(self.event_shape))
 
     def forward(self, params: Tensor) -> Law:
         """The law that `params` describe."""
-        loc = promoted(params).clamp(-MOST, MOST)
+        loc = promoted(params).clamp(-self.most, self.most)
         return LogNormal(loc, floored(promoted(self.raw_log_var), self.min_std))
 
     def start_at(self, mean: Tensor, variance: Tensor) -> Tensor:
@@ -63,7 +67,8 @@ class LogNormalLikelihood(Likelihood):
         with torch.no_grad():
             self.raw_log_var.copy_((log_square - self.min_std**2).log())
         loc = mean.log() - log_square / 2
-        return loc.clamp(1 - MOST, MOST - 1)  # at the ends of the clamp nothing would be learned
+        inside = self.most - 1  # at the ends of the clamp nothing would be learned
+        return loc.clamp(-inside, inside)
 
     def independent(self, rows: Marginals) -> Law:
         """With mean and variance of the logarithms."""
@@ -74,7 +79,7 @@ class LogNormalLikelihood(Likelihood):
         """The mean."""
         log_var = floored(self.raw_log_var.detach().double(), self.min_std)
         return [
-            {"op": "clip", "low": -MOST, "high": MOST},
+            {"op": "clip", "low": -self.most, "high": self.most},
             {"op": "add", "value": log_var.exp() / 2},
             {"op": "map", "function": "exp"},
         ]
@@ -89,7 +94,8 @@ class LogNormalLikelihood(Likelihood):
         r"""$\log N(\log x; \mu, \sigma^2) - \log x$, and minus infinity where x is not above 0."""
         value: list[Step] = [self.values()]
         logarithm = [*value, *_LOGARITHM]
-        mean: list[Step] = [self.params_at(), {"op": "clip", "low": -MOST, "high": MOST}]
+        clipped: Step = {"op": "clip", "low": -self.most, "high": self.most}
+        mean: list[Step] = [self.params_at(), clipped]
         log_var = floored(self.raw_log_var.detach().double().cpu(), self.min_std)
         density = gaussian_steps(logarithm, mean, log_var)
         return [total(density, [*logarithm, _MINUS], where_above(value))]

@@ -15,6 +15,8 @@ from variform.distributions.law import Law
 from variform.model.likelihoods.bounded import LogitNormalLikelihood, LogNormalLikelihood
 from variform.model.likelihoods.counts import NegativeBinomialLikelihood
 from variform.model.likelihoods.family import (
+    MOST,
+    MOST_LOG,
     Likelihood,
     Step,
     at_atoms,
@@ -297,6 +299,7 @@ class MixedLikelihood(Likelihood):
         levels: Number of categories or ordered levels of each column; not looked at for other kinds.
         min_std: Least standard deviation of real columns, in the units the model sees, and of logarithms and logits.
         spikes: Of each column its spikes, as `Schema.scaled_spikes`; () where there are none.
+        most_log: How far the mean of the logarithm of a positive column may be from 0.
 
     Shape:
         params (*batch, total) to a law over (*batch, D), where a category takes K numbers, any other column one, and
@@ -318,6 +321,7 @@ class MixedLikelihood(Likelihood):
         levels: Sequence[int] = (),
         min_std: float = 1e-3,
         spikes: Sequence[Sequence[tuple[float, float, float]]] = (),
+        most_log: float = MOST_LOG,
     ) -> None:
         super().__init__((len(kinds),))
         if odd := set(kinds) - set(get_args(ColumnKind)):
@@ -336,7 +340,7 @@ class MixedLikelihood(Likelihood):
 
         def of_numbers(kind: str, columns: list[int]) -> Likelihood:
             if kind == "positive":
-                return LogNormalLikelihood((len(columns),), min_std=min_std)
+                return LogNormalLikelihood((len(columns),), min_std=min_std, most=most_log)
             if kind == "bounded":
                 return LogitNormalLikelihood((len(columns),), min_std=min_std)
             return GaussianLikelihood((len(columns),), variance="per-feature", min_std=min_std)
@@ -372,6 +376,7 @@ class MixedLikelihood(Likelihood):
             levels=[schema.levels_of(column) for column in range(len(schema.columns))],
             min_std=least_std(schema, reals),
             spikes=schema.scaled_spikes(),
+            most_log=MOST_LOG if schema.has_wide_logs else MOST,
             **options,
         )
 

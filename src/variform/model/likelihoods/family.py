@@ -15,6 +15,8 @@ from variform.distributions.law import LOG_2_PI, Law
 
 Step = dict[str, Any]
 """What is done to the numbers of every example: an `op` and its fields; export/lowering.py has the table of them."""
+MOST_LOG = 87.0
+"""Of the logarithm of a number above 0: e^87 and e^-87 are float32, whose ends are e^88.7 and e^-87.3."""
 MOST = 30.0
 """Of a log-rate: e^30 is far beyond the counts that float32 tells apart, and its square is still finite."""
 
