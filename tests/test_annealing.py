@@ -12,7 +12,8 @@ from test_truth import full_vae, linear_vae
 
 from variform.data.reading import dataset_from
 from variform.distributions import FullGaussian, kl
-from variform.evaluation.annealing import Walk, anneal, bracket, certify, leapfrog
+from variform.distributions.hamiltonian import leapfrog
+from variform.evaluation.annealing import Walk, anneal, bracket, certify
 from variform.evaluation.log_likelihood import score
 from variform.evaluation.sections.certified import CERTIFIED
 from variform.faces.cli.commands import run

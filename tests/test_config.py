@@ -512,6 +512,8 @@ CHANGED = {  # another value than the default of every option of an objective, a
     "groups": {"groups": 3},
     "elbo_share": {"elbo_share": 0.5},
     "gradient": {"gradient": "dreg"},
+    "leaps": {"leaps": 5},
+    "tempering": {"tempering": 0.5},
     "kl": {"kl": "closed-form"},
     "beta": {"beta": 0.30000000000000004},
     "beta_schedule": {"beta_schedule": "cosine", "warmup": 7},

@@ -46,7 +46,7 @@ from variform.model.curved import (
     VonMisesFisherPosterior,
     WrappedNormalPosterior,
 )
-from variform.model.flows import FlowPrior, IAFPosterior
+from variform.model.flows import FlowPrior, IAFPosterior, MAFPosterior
 from variform.model.likelihoods import (
     BernoulliLikelihood,
     BetaBinomialLikelihood,
@@ -60,7 +60,7 @@ from variform.model.likelihoods import (
     PoissonLikelihood,
 )
 from variform.model.networks import ACTIVATIONS, MLP
-from variform.model.posteriors import DiagonalPosterior, FullCovariancePosterior
+from variform.model.posteriors import DiagonalPosterior, FullCovariancePosterior, PlanarPosterior
 from variform.model.priors import MixturePrior, StandardNormalPrior, VampPrior
 from variform.objectives import ELBO
 
@@ -85,6 +85,8 @@ LAWS = {
     "mixture": lambda: Mixture(
         DiagonalGaussian(torch.randn(BATCH, DIM), torch.randn(BATCH, DIM)), torch.randn(BATCH)
     ),
+    "masked posterior": lambda: MAFPosterior(DIM)(torch.randn(BATCH, 2 * DIM + 64)),
+    "planar": lambda: PlanarPosterior(DIM)(torch.randn(BATCH, 27)),
     "inverse autoregressive": lambda: IAFPosterior(DIM)(torch.randn(BATCH, 2 * DIM + 64)),
     "masked autoregressive": lambda: FlowPrior(DIM)(None),
     "continuous bernoulli": lambda: ContinuousBernoulli(torch.randn(BATCH, *EVENT), event_dims=3),
@@ -154,6 +156,8 @@ POSTERIORS = {
     "full, exp": lambda: FullCovariancePosterior(DIM, std="exp"),
     "iaf": lambda: IAFPosterior(DIM, context=4),
     "iaf, exp": lambda: IAFPosterior(DIM, context=4, std="exp"),
+    "maf": lambda: MAFPosterior(DIM, context=4),
+    "planar": lambda: PlanarPosterior(DIM),
 }
 CODED = {
     "categorical": lambda: CategoricalPosterior(2, 4),
@@ -238,6 +242,7 @@ OBJECTIVES = {
         "deterministic": False,
         "discriminator": (8,),
     },
+    "hvae": {"objective": "hvae", "leaps": 2, "tempering": 0.5},
     "rae, l2": {"objective": "rae"},
     "rae, gradient": {"objective": "rae", "regulariser": "gradient"},
     "rae, spectral": {"objective": "rae", "regulariser": "spectral"},
@@ -336,6 +341,7 @@ def test_an_objective_gives_finite_terms_and_gradients_for_every_parameter(make,
     )
     vae = small_vae(make())
     if getattr(vae.likelihood, "variance", "") == "optimal" and config.objective in (
+        "hvae",
         "iwae",
         "piwae",
     ):

@@ -1,6 +1,7 @@
 """Flows: invertible, densities by change of variables, and a context that matters."""
 
 import inspect
+import math
 from importlib.metadata import version
 
 import numpy as np
@@ -12,10 +13,12 @@ from zuko.transforms import MonotonicRQSTransform
 from variform import ModelConfig, TrainConfig, build_objective, build_vae, read, save
 from variform.data.reading import dataset_from
 from variform.distributions.flows import _AFFINE, _SPLINE
+from variform.evaluation.refinement import refine
 from variform.export import inspection
 from variform.export.model_file import load_vae
-from variform.model.flows import FlowPrior, IAFPosterior
+from variform.model.flows import FlowPrior, IAFPosterior, MAFPosterior
 from variform.model.importance import log_weights
+from variform.model.posteriors import PlanarPosterior
 from variform.training.device import compiles
 from variform.training.step import Step
 
@@ -133,6 +136,120 @@ def test_an_iaf_in_one_dimension_integrates_to_one():
         lambda value: law.log_prob(torch.tensor([[value]])).exp().item(), -40, 40, limit=200
     )[0]
     assert total == pytest.approx(1, abs=1e-6)
+
+
+# --- planar and masked posteriors ---------------------------------------------------------------------------------
+
+
+def other_law(name, dim=4, batch=5):
+    """Of planar steps that bend far: some with w^T u below -1, which must not fold the space."""
+    if name == "maf":
+        return rough(MAFPosterior(dim))(torch.randn(batch, 2 * dim + 64))
+    family = PlanarPosterior(dim, transforms=4)
+    return family(2 * torch.randn(batch, *family.params_shape))
+
+
+@pytest.mark.parametrize("dim", [1, 2, 5])
+@pytest.mark.parametrize("name", ["maf", "planar"])
+def test_two_ways_to_the_density_of_a_posterior_agree(name, dim):
+    law = other_law(name, dim)
+    z, log_q = law.rsample_and_log_prob((7,))
+    torch.testing.assert_close(law.log_prob(z), log_q, rtol=0, atol=1e-9)
+    few = law.rows(torch.tensor([3, 0]))
+    torch.testing.assert_close(few.log_prob(z[:, [3, 0]]), log_q[:, [3, 0]], rtol=0, atol=1e-9)
+    torch.testing.assert_close(law.with_noise(law.noise).log_prob(z), law.log_prob(z))
+
+
+@pytest.mark.parametrize("name", ["maf", "planar"])
+def test_the_density_of_a_posterior_is_the_change_of_variables(name):
+    """The determinant of the whole Jacobian of the draw as a function of its noise, by autograd."""
+    law = other_law(name, 4, batch=1)
+    start = law.noise.sample()[0]
+    jacobian = torch.autograd.functional.jacobian(
+        lambda value: law._from_noise(value[None])[0], start
+    )
+    assert (jacobian - torch.diag(jacobian.diag())).abs().sum() > 0.1
+    expected = law.noise.log_prob(start[None])[0] - torch.linalg.slogdet(jacobian).logabsdet
+    torch.testing.assert_close(law.log_prob(law._from_noise(start[None]))[0], expected)
+
+
+@pytest.mark.parametrize("name", ["maf", "planar"])
+def test_a_posterior_in_one_and_two_dimensions_integrates_to_one(name):
+    law = other_law(name, 1, batch=1)
+    total = integrate.quad(
+        lambda value: law.log_prob(torch.tensor([[value]])).exp().item(), -40, 40, limit=400
+    )[0]
+    assert total == pytest.approx(1, abs=1e-5)
+    law = other_law(name, 2, batch=1)
+    z = law.sample((20_000,))[:, 0]
+    low, high = z.min(0).values - 3, z.max(0).values + 3
+    axes = [torch.linspace(low[d], high[d], 500) for d in range(2)]
+    grid = torch.stack(torch.meshgrid(*axes, indexing="ij"), -1).reshape(-1, 1, 2)
+    cell = math.prod((axis[1] - axis[0]).item() for axis in axes)
+    assert law.log_prob(grid).exp().sum().item() * cell == pytest.approx(1, abs=2e-3)
+
+
+def test_planar_steps_are_equation_10_of_the_paper_and_never_fold():
+    """u-hat by appendix A.1, with the shift that the class says, in NumPy; every slope is above -1."""
+    family = PlanarPosterior(3, transforms=2)
+    law = family(5 * torch.randn(40, *family.params_shape))
+    start = law.noise.sample()
+    z = law._from_noise(start).numpy()
+    for row in range(40):
+        value = start[row].numpy()
+        for step in range(2):
+            u, w = law.directions[row, step].numpy()
+            product = w @ u
+            m = 0.999 * (math.log1p((math.e - 1) * math.exp(product)) - 1)
+            u = u + (m - product) * w / (w @ w)
+            assert w @ u > -1 and w @ u == pytest.approx(m, abs=1e-9)
+            value = value + u * math.tanh(w @ value + law.offsets[row, step].item())
+        np.testing.assert_allclose(z[row], value, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["maf", "planar"])
+def test_gradients_of_a_density_found_by_inversion_are_those_of_finite_differences(name):
+    params = torch.randn(1, 2 * 3 + 64 if name == "maf" else 2 * 3 + 3 * 7, requires_grad=True)
+    family = rough(MAFPosterior(3)) if name == "maf" else PlanarPosterior(3)
+    z = torch.randn(4, 1, 3, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda *given: family(given[0]).log_prob(given[1]), (params, z))
+
+
+@pytest.mark.parametrize("name", ["maf", "planar"])
+def test_a_detached_posterior_sticks_the_landing(name):
+    """Same values, and a gradient through the draws alone: that of log q at a fixed law, times the draw's."""
+    params = torch.randn(2, 70 if name == "maf" else 27, requires_grad=True)
+    family = MAFPosterior(3) if name == "maf" else PlanarPosterior(3)
+    slopes = []
+    for stick in (True, False):
+        torch.manual_seed(1)
+        law = family(params)
+        z, log_q = law.rsample_and_log_prob((5,), stick=stick)
+        if not stick:
+            log_q = law.detached().log_prob(z)
+        slopes.append(torch.autograd.grad(log_q.sum(), params)[0])
+    torch.testing.assert_close(*slopes)
+
+
+@pytest.mark.parametrize("name", ["maf", "planar"])
+def test_a_model_with_another_flow_is_saved_refined_and_not_compiled(name, tmp_path):
+    data = read("digits")
+    config = ModelConfig(likelihood="bernoulli", latent_dim=2, hidden=(8,), posterior=name)
+    vae = build_vae(config, data.schema)
+    save(vae, tmp_path / "model.safetensors")
+    loaded = load_vae(tmp_path / "model.safetensors")
+    x = data.test.prepared()[:5].double()
+    z = torch.randn(3, 1, 2).expand(3, 5, 2)
+    torch.testing.assert_close(loaded.encode(x).log_prob(z), vae.encode(x).log_prob(z))
+    objective = build_objective(vae, TrainConfig())
+    assert not compiles(objective, TrainConfig(), 10**9)
+    assert ("zuko" in inspection.inspect(tmp_path / "model.safetensors")) is (name == "maf")
+    q = vae.encode(x)
+    better = refine(vae, x, q, vae.latent_prior(), steps=30)
+    torch.manual_seed(0)
+    before = log_weights(vae, x, 200, q=q).log_weight.mean()
+    torch.manual_seed(0)
+    assert log_weights(vae, x, 200, q=better).log_weight.mean() > before
 
 
 def test_moments_of_an_iaf_are_those_of_many_draws():

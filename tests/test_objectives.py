@@ -322,6 +322,7 @@ GIVEN = {
     "info": {"samples": 3, "alpha": 0.5, "penalty": 3.5},
     "wae": {"samples": 3, "penalty": 3.5, "deterministic": False},
     "factor": {"samples": 3, "gamma": 2.5},
+    "hvae": {"samples": 3, "leaps": 2, "tempering": 0.5},
     "rae": {"regulariser": "spectral", "penalty": 3.5},
 }
 

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from variform.objectives import (
         DIPVAE,
         ELBO,
+        HVAE,
         IWAE,
         PIWAE,
         RAE,
@@ -75,6 +76,7 @@ _HOMES = {
     "BetaTCVAE": "objectives",
     "DIPVAE": "objectives",
     "ELBO": "objectives",
+    "HVAE": "objectives",
     "FactorVAE": "objectives",
     "IWAE": "objectives",
     "InfoVAE": "objectives",
@@ -96,6 +98,7 @@ _HOMES = {
 __all__ = [
     "DIPVAE",
     "ELBO",
+    "HVAE",
     "IWAE",
     "PIWAE",
     "RAE",

@@ -6,6 +6,7 @@ ObjectiveName = Literal[
     "elbo",
     "iwae",
     "piwae",
+    "hvae",
     "beta-tc",
     "dip-i",
     "dip-ii",

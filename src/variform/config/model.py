@@ -25,6 +25,8 @@ PosteriorName = Literal[
     "diagonal",
     "full",
     "iaf",
+    "maf",
+    "planar",
     "ladder",
     "von-mises-fisher",
     "power-spherical",
@@ -56,11 +58,12 @@ class ModelConfig:
         latents: Dimensions of several latents instead of one, for example 40,40: each is given by those after it,
             and the first lies nearest to the data.
         posterior: q(z|x): `diagonal`, a Gaussian with independent latents; `full`, a Gaussian with a covariance matrix;
-            `iaf`, an inverse autoregressive flow, which need not be Gaussian; `ladder`, of several latents, what the
-            row says of each times what the prior says; `von-mises-fisher` and `power-spherical`, on the unit sphere;
-            `wrapped-normal`, in hyperbolic space, on the Poincaré ball. Over codes: `categorical`, probabilities of
-            each code's values; `joint`, `diagonal` latents and such codes; `vq`, the nearest entry of a table that is
-            learned; `fsq`, levels that numbers are rounded to; `lfq`, signs of numbers.
+            `iaf`, an inverse autoregressive flow, which need not be Gaussian; `maf`, a masked one, and `planar`, steps
+            along single directions, to compare with; `ladder`, of several latents, what the row says of each times what
+            the prior says; `von-mises-fisher` and `power-spherical`, on the unit sphere; `wrapped-normal`, in
+            hyperbolic space, on the Poincaré ball. Over codes: `categorical`, probabilities of each code's values;
+            `joint`, `diagonal` latents and such codes; `vq`, the nearest entry of a table that is learned; `fsq`,
+            levels that numbers are rounded to; `lfq`, signs of numbers.
         prior: p(z): `normal`, N(0, I), or beside `wrapped-normal` that law at the origin; `mixture`, a learned mixture
             of Gaussians; `vamp`, the mixture of the posteriors of learned pseudo-inputs; `flow`, a learned
             autoregressive flow; `uniform`, on a sphere, which has it where nothing else is said, or over codes. Over
@@ -85,7 +88,7 @@ class ModelConfig:
             `lfq`.
         entropy_weight: Weight of the entropies of `lfq`: each row is to be sure of its bits, all rows to use both.
         components: Number of Gaussians of the `mixture` prior, or of pseudo-inputs of the `vamp` prior.
-        transforms: Number of autoregressive steps of the `iaf` posterior and of the `flow` prior.
+        transforms: Number of steps of the `iaf`, `maf` and `planar` posteriors and of the `flow` prior.
         likelihood: p(x|z): `auto` is the one that the data ask for, see docs/choosing.md; `bernoulli`
             (cross-entropy); `continuous-bernoulli` (a density on [0, 1]); `gaussian` (a variance per dimension from the
             network), `gaussian-per-feature` (one learned per dimension),
@@ -212,7 +215,7 @@ class ModelConfig:
 
 PART_OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {
     "components": {"prior": ("mixture", "vamp")},
-    "transforms": {"posterior": ("iaf",), "prior": ("flow",)},
+    "transforms": {"posterior": ("iaf", "maf", "planar"), "prior": ("flow",)},
     "curvature": {"posterior": ("wrapped-normal",)},
     "likelihood_components": {"likelihood": ("logistic-mixture",)},
     "fixed_std": {"likelihood": ("gaussian-fixed",)},

@@ -48,16 +48,18 @@ class TrainConfig:
             of a warm-up do not count.
         plateau_factor: What the learning rate is then multiplied by.
         objective: What is minimised: `elbo` (also with free bits or a capacity); `iwae`, the importance-weighted bound,
-            with groups MIWAE, with a share of the ELBO CIWAE; `piwae`; `beta-tc`, the KL term in three parts; `dip-i`
-            and `dip-ii`, a penalty on the latents' covariance; `info` (InfoVAE) and `wae`, a distance of all latents
-            from the prior; `factor` (FactorVAE), a discriminator; `m2`, labels that only some
-            rows have; `autoencoder`, without any prior, to compare with; `rae`, an autoencoder whose decoder is kept
-            smooth.
+            with groups MIWAE, with a share of the ELBO CIWAE; `piwae`; `hvae`, whose samples take leapfrog steps;
+            `beta-tc`, the KL term in three parts; `dip-i` and `dip-ii`, a penalty on the latents' covariance; `info`
+            (InfoVAE) and `wae`, a distance of all latents from the prior; `factor` (FactorVAE), a discriminator; `m2`,
+            labels that only some rows have; `autoencoder`, without any prior, to compare with; `rae`, an autoencoder
+            whose decoder is kept smooth.
         samples: L or K, the Monte-Carlo samples of z per example in the objective; of iwae and piwae, per group.
         groups: M, groups of samples of iwae and piwae, whose bounds are averaged.
         elbo_share: Share of the ELBO in the bound of iwae (CIWAE), from 0 to 1.
         gradient: Encoder's gradient of iwae and piwae: `plain`; `stl` (sticking the landing), without the score term;
             `dreg` (doubly reparameterised), as exact as plain and less noisy.
+        leaps: Leapfrog steps of each sample of hvae.
+        tempering: Of hvae, the inverse temperature that its momentum begins at: below 1 samples move farther.
         kl: How KL(q(z|x) || p(z)) is found: `closed-form` by its formula, which Gaussians have; `monte-carlo` from the
             samples of z; `auto` takes the formula where there is one.
         beta: Weight of the KL term, of beta-tc that of the total correlation, of rae that of |z|^2 / 2; 1 is the ELBO.
@@ -133,6 +135,8 @@ class TrainConfig:
     groups: Count = 1
     elbo_share: Share = 0.0
     gradient: Literal["plain", "stl", "dreg"] = "plain"
+    leaps: Count = 3
+    tempering: Annotated[float, Range("(0, 1]", 0.5)] = 1.0
     kl: Literal["auto", "closed-form", "monte-carlo"] = "auto"
     beta: NotNegative = 1.0
     beta_schedule: Literal["linear", "cosine", "cyclic"] = "linear"
@@ -311,6 +315,7 @@ OBJECTIVE_OPTIONS: dict[str, tuple[str, ...]] = {
     "elbo": ("samples", "kl", *_BETA, "free_bits", "capacity", "capacity_steps", "gamma"),
     "iwae": ("samples", "groups", "elbo_share", "gradient"),
     "piwae": ("samples", "groups", "gradient"),
+    "hvae": ("samples", "leaps", "tempering"),
     "beta-tc": ("samples", *_BETA, "alpha", "gamma"),
     "dip-i": ("samples", "kl", *_BETA, "penalty", "penalty_diagonal"),
     "dip-ii": ("samples", "kl", *_BETA, "penalty", "penalty_diagonal"),

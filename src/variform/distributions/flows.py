@@ -7,7 +7,7 @@ in the other. Each law here uses the cheap direction for what training asks of i
 import functools
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -18,12 +18,12 @@ from zuko.flows.autoregressive import MaskedAutoregressiveTransform
 from zuko.transforms import MonotonicAffineTransform
 
 from variform.distributions.gaussian import DiagonalGaussian
-from variform.distributions.law import Law, Shape, only_gradient
+from variform.distributions.law import Shape, only_gradient
+from variform.distributions.pushed import Pushed
 
 _SPLINE_BINS = 8
 # The least slope and the range are part of a density. They are said here: zuko's defaults were others before 1.5.
 _AFFINE = functools.partial(MonotonicAffineTransform, slope=1e-3)
-_MOMENT_DRAWS = 32  # pairs of opposite noise
 
 
 class Spline(Transform):
@@ -249,6 +249,9 @@ class Steps(nn.Module):
         """The map, or its inverse, and the logarithm of the absolute Jacobian determinant of what was asked for."""
         if not inverse and context is None and self.has_splines:
             return self._splines(values)
+        if context is not None:  # of more rows than there are values, in a mixture
+            batch = torch.broadcast_shapes(values.shape[:-1], context.shape[:-1])
+            values = values.expand(*batch, values.shape[-1])
         log_det = values.new_zeros(values.shape[:-1])
         for step in reversed(self.steps) if inverse else self.steps:
             transform = step(context)
@@ -287,8 +290,8 @@ def _linear(layer: Any, columns: Tensor, kinds: int = 1) -> Tensor:
     return out if kinds == 1 else out.unflatten(0, (kinds, -1))
 
 
-class Flow(Law):
-    """What the two laws on flows share: noise, steps, and moments, which have no formula.
+class Flow(Pushed):
+    """What the two laws on flows share: noise and steps.
 
     Args:
         noise: The law of the noise.
@@ -304,21 +307,23 @@ class Flow(Law):
         weights: Mapping[str, Tensor],
         context: Tensor | None,
     ) -> None:
-        super().__init__(torch.Size((*noise.batch_shape, *noise.event_shape)), 1)
-        self.noise, self.steps, self.weights, self.context = noise, steps, weights, context
+        super().__init__(noise)
+        self.steps, self.weights, self.context = steps, weights, context
 
-    @property
-    def mean(self) -> Tensor:
-        """The mean, (*batch, D), of 64 fixed draws, noise and its opposite: the same at every call."""
-        return self._fixed_draws().mean(0)
+    def detached(self) -> Self:
+        """The same law without gradients to the noise's parameters, the map's and the context."""
+        weights = {name: value.detach() for name, value in self.weights.items()}
+        context = None if self.context is None else self.context.detach()
+        return type(self)(self.noise.detached(), self.steps, weights, context)
 
-    @property
-    def variance(self) -> Tensor:
-        """The variance of each dimension, (*batch, D), of the same draws."""
-        return self._fixed_draws().var(0)
+    def with_noise(self, noise: DiagonalGaussian) -> Self:
+        """The same map of other noise."""
+        return type(self)(noise, self.steps, self.weights, self.context)
 
-    def _from_noise(self, noise: Tensor) -> Tensor:
-        raise NotImplementedError
+    def rows(self, index: Tensor) -> Self:
+        """The rows `index` of the batch, as a law."""
+        context = None if self.context is None else self.context[index]
+        return type(self)(self.noise.rows(index), self.steps, self.weights, context)
 
     def _mapped(self, values: Tensor, *, inverse: bool = False) -> tuple[Tensor, Tensor]:
         # A determinant in half precision is worth nothing.
@@ -327,14 +332,6 @@ class Flow(Law):
                 self.steps, dict(self.weights), (values, self.context, inverse)
             )
         return mapped
-
-    def _fixed_draws(self) -> Tensor:
-        shape = (_MOMENT_DRAWS, *(1 for _ in self.batch_shape), *self.event_shape)
-        normal = torch.randn(
-            shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64, device="cpu"
-        )
-        normal = torch.cat([normal, -normal]).to(self.noise.loc)
-        return self._from_noise(self.noise.mean + self.noise.stddev * normal)
 
 
 class InverseAutoregressive(Flow):
@@ -373,29 +370,14 @@ class InverseAutoregressive(Flow):
         start, log_det = self._mapped(value, inverse=True)
         return self.noise.log_prob(start) + log_det
 
-    def detached(self) -> "InverseAutoregressive":
-        """The same law without gradients to the noise's parameters, the map's and the context."""
-        weights = {name: value.detach() for name, value in self.weights.items()}
-        context = None if self.context is None else self.context.detach()
-        return InverseAutoregressive(self.noise.detached(), self.steps, weights, context)
-
-    def with_noise(self, noise: DiagonalGaussian) -> "InverseAutoregressive":
-        """The same map of other noise."""
-        return InverseAutoregressive(noise, self.steps, self.weights, self.context)
-
-    def rows(self, index: Tensor) -> "InverseAutoregressive":
-        """The rows `index` of the batch, as a law."""
-        context = None if self.context is None else self.context[index]
-        return InverseAutoregressive(self.noise.rows(index), self.steps, self.weights, context)
-
     def _from_noise(self, noise: Tensor) -> Tensor:
         return self._mapped(noise)[0]
 
 
 class MaskedAutoregressive(Flow):
-    r"""The law of $z = f^{-1}(\varepsilon)$, $\varepsilon \sim N(0, I)$: densities are one pass, draws are many.
+    r"""The law of $z = f^{-1}(z_0; h)$, $z_0 \sim N(\mu, \sigma^2)$: densities are one pass, draws are many.
 
-    $\log p(z) = \log N(f(z); 0, I) + \log |\det \partial f / \partial z|$
+    $\log p(z) = \log N(f(z; h); \mu, \sigma^2) + \log |\det \partial f / \partial z|$
 
     Example:
         >>> from variform.model.flows import FlowPrior
@@ -403,10 +385,22 @@ class MaskedAutoregressive(Flow):
         torch.Size([5])
     """
 
-    def sample(self, sample_shape: Shape = ()) -> Tensor:
-        """Draws, by inversion; not differentiable."""
-        with torch.no_grad():
-            return self._from_noise(self.noise.rsample(sample_shape))
+    has_rsample = True
+
+    def rsample(self, sample_shape: Shape = ()) -> Tensor:
+        """Differentiable draws, by inversion."""
+        return self._from_noise(self.noise.rsample(sample_shape))
+
+    def rsample_and_log_prob(
+        self, sample_shape: Shape = (), *, stick: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        """As of any law; the density comes with the inversion unless gradients are to stick."""
+        start, log_start = self.noise.rsample_and_log_prob(sample_shape)
+        z, log_det = self._mapped(start, inverse=True)
+        log_q = log_start - log_det
+        if stick:
+            log_q = log_q.detach() + only_gradient(self.detached().log_prob(z))
+        return z, log_q
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Log-density at `value`, in nats."""

@@ -5,7 +5,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from variform.distributions.law import Law, Shape, joint
@@ -90,9 +89,10 @@ class _BernoulliLogProb(torch.autograd.Function):
         return products.log().sum(-1) - linear
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *grad_outputs: Any) -> Any:  # pyrefly: ignore[bad-override] (the decorator)
+    def backward(ctx: Any, *grad_outputs: Any) -> Any:
         value, logits, gradient = ctx.saved_tensors
+        if torch.is_grad_enabled():  # it will be differentiated in its turn
+            gradient = value - torch.sigmoid(logits)
         scale = grad_outputs[0][(..., *[None] * ctx.event_dims)]
         for_value, for_logits = None, None
         if ctx.needs_input_grad[0]:

@@ -1,7 +1,7 @@
 """Annealed importance sampling: log p(x) between two bounds, by chains that walk to the posterior and back."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -11,6 +11,7 @@ from torch import Tensor
 from variform.config.checks import Count, checked
 from variform.data.dataset import Dataset
 from variform.distributions.gaussian import DiagonalGaussian, FullGaussian
+from variform.distributions.hamiltonian import leapfrog
 from variform.distributions.hierarchy import Hierarchy
 from variform.distributions.law import Law
 from variform.evaluation.log_likelihood import floats_per_decode, products_of, score
@@ -254,37 +255,6 @@ def certify(
     how = {name: getattr(walk, name) for name in ("chains", "temperatures", "refine")}
     estimates = {name: Estimate.of(values).to_dict() for name, values in numbers.items()}
     return {"samples": samples, **how, **estimates}
-
-
-def leapfrog(
-    slope: Callable[[Tensor], Tensor], z: Tensor, momentum: Tensor, step: Tensor, leaps: int
-) -> tuple[Tensor, Tensor]:
-    r"""Position and momentum after some steps along the flow of $H(z, m) = -\log f(z) + \frac{1}{2} m^\top m$.
-
-    It is its own inverse once the momentum is turned around, keeps volumes, and is off by the square of the step.
-
-    Args:
-        slope: The gradient of log f at z.
-        z: Positions, (..., D).
-        momentum: m, likewise.
-        step: The size of a step in every coordinate, which broadcasts against z.
-        leaps: How many.
-
-    Reference:
-        Neal (2011), equations 18 to 20.
-
-    Example:
-        >>> z, momentum = torch.tensor([1.0]), torch.tensor([0.0])
-        >>> z, momentum = leapfrog(lambda z: -z, z, momentum, torch.tensor(math.pi / 1000), 1000)
-        >>> round(z.item(), 4), abs(momentum.item()) < 1e-4  # half an orbit
-        (-1.0, True)
-    """
-    momentum = momentum + step / 2 * slope(z)
-    for _ in range(leaps - 1):
-        z = z + step * momentum
-        momentum = momentum + step * slope(z)
-    z = z + step * momentum
-    return z, momentum + step / 2 * slope(z)  # eq: leapfrog
 
 
 # --- one batch of rows --------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from variform.distributions.gaussian import DiagonalGaussian, FullGaussian
 from variform.distributions.hierarchy import Hierarchy
 from variform.distributions.hyperbolic import WrappedNormal, from_tangent, mobius_add
 from variform.distributions.law import Law
+from variform.distributions.pushed import Pushed
 from variform.distributions.sphere import Zonal
 from variform.model.importance import weights_of
 from variform.model.spaces import require_flat, space_of
@@ -137,8 +138,6 @@ def elbo_of(
 
 def _loosened(q: Law) -> tuple[Callable[..., Law], list[Tensor]]:
     """How free parameters make a law, and those at which it is q, each (B, ...)."""
-    from variform.distributions.flows import InverseAutoregressive  # slow to import
-
     if isinstance(q, DiagonalGaussian | Hierarchy):
         return q.moved, [torch.zeros_like(q.mean), torch.zeros_like(q.mean)]
     if isinstance(q, FullGaussian):
@@ -147,7 +146,7 @@ def _loosened(q: Law) -> tuple[Callable[..., Law], list[Tensor]]:
             torch.zeros_like(q.mean),
             torch.zeros_like(q.scale_tril),
         ]
-    if isinstance(q, InverseAutoregressive):
+    if isinstance(q, Pushed):
         return lambda *free: q.with_noise(q.noise.moved(*free)), [
             torch.zeros_like(q.noise.mean) for _ in range(2)
         ]

@@ -124,7 +124,9 @@ def _build(
     )
     has_flow, filters = _has_flow(config), config.filters * (config.network != "mlp")
     held = max(
-        values, dim, config.components * {"mixture": dim, "vamp": values}.get(config.prior, 0)
+        values,
+        dim * (config.transforms if config.posterior == "planar" else 1),
+        config.components * {"mixture": dim, "vamp": values}.get(config.prior, 0),
     )
     made = max(
         [dim**2 * has_flow, *(count * values // 4**stage for stage, count in enumerate(filters, 1))]
@@ -144,7 +146,7 @@ def _build(
 
 
 def _has_flow(config: ModelConfig) -> bool:
-    return config.posterior == "iaf" or config.prior == "flow"
+    return config.posterior in ("iaf", "maf") or config.prior == "flow"
 
 
 def build_bounded(build: Callable[[], Built], tensors: dict[str, Tensor]) -> Built:

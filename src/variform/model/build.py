@@ -34,7 +34,7 @@ from variform.model.hierarchy import Network as LevelNetwork
 from variform.model.likelihoods import Likelihood, build_likelihood, usual_likelihood
 from variform.model.networks import MLP, ConvolutionalDecoder, ConvolutionalEncoder
 from variform.model.own_networks import Factory, code_of, make
-from variform.model.posteriors import DiagonalPosterior, FullCovariancePosterior
+from variform.model.posteriors import DiagonalPosterior, FullCovariancePosterior, PlanarPosterior
 from variform.model.priors import MixturePrior, StandardNormalPrior, VampPrior
 from variform.model.vae import VAE
 
@@ -241,12 +241,14 @@ def _build_posterior(config: ModelConfig) -> "Posterior":
             evidence=config.hidden[-1] if config.hidden else 2 * max(config.latents),
             std=config.posterior_std,
         )
-    if config.posterior == "iaf":
-        from variform.model.flows import IAFPosterior  # slow to import
+    steps: dict[str, Any] = {"transforms": config.transforms, "std": config.posterior_std}
+    if config.posterior in ("iaf", "maf"):
+        from variform.model.flows import IAFPosterior, MAFPosterior  # slow to import
 
-        return IAFPosterior(
-            config.latent_width, transforms=config.transforms, std=config.posterior_std
-        )
+        flow = IAFPosterior if config.posterior == "iaf" else MAFPosterior
+        return flow(config.latent_width, **steps)
+    if config.posterior == "planar":
+        return PlanarPosterior(config.latent_width, **steps)
     if config.posterior == "wrapped-normal":
         return WrappedNormalPosterior(
             config.latent_width, curvature=config.curvature, std=config.posterior_std

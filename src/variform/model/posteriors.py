@@ -1,4 +1,4 @@
-"""Posterior families: the encoder's raw output becomes the law q(z|x). That on a flow stands in `flows`."""
+"""Posterior families: the encoder's raw output becomes the law q(z|x). Others stand in `flows`."""
 
 from typing import Literal
 
@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from variform.config.checks import checked
 from variform.distributions.gaussian import DiagonalGaussian, FullGaussian
+from variform.distributions.pushed import Planar
 
 Std = Literal["exp", "softplus"]
 
@@ -120,6 +121,57 @@ class FullCovariancePosterior(nn.Module):
             scale_tril = _triangular(self.turn.to(scale_tril) @ scale_tril)
             log_diagonal = scale_tril.diagonal(dim1=-2, dim2=-1).log()
         return FullGaussian(mean, scale_tril, log_diagonal)
+
+
+class PlanarPosterior(nn.Module):
+    r"""$q(z|x)$ by planar steps on $N(\mu(x), \operatorname{diag} \sigma^2(x))$, whose parameters the encoder gives.
+
+    Args:
+        latent_dim: Number of latent dimensions D.
+        transforms: Number of steps K.
+        std: How the encoder's output becomes $\sigma$, as in `DiagonalPosterior`.
+
+    Shape:
+        params (B, 2 D + K (2 D + 1)) to a law over (B, D).
+
+    Reference:
+        Rezende and Mohamed (2015), section 4.
+
+    Example:
+        >>> PlanarPosterior(3, transforms=4)(torch.zeros(5, 34)).rsample((2,)).shape
+        torch.Size([2, 5, 3])
+    """
+
+    law_name = "a planar flow"
+    compilable = False
+
+    @checked
+    def __init__(self, latent_dim: int, *, transforms: int = 3, std: Std = "softplus") -> None:
+        super().__init__()
+        self.latent_dim, self.transforms, self.std = latent_dim, transforms, std
+
+    def extra_repr(self) -> str:
+        """Shown when the module is printed."""
+        return f"latent_dim={self.latent_dim}, transforms={self.transforms}, std={self.std}"
+
+    @property
+    def params_shape(self) -> tuple[int, ...]:
+        """What the encoder must give per example."""
+        return (sum(self.param_counts.values()),)
+
+    @property
+    def param_counts(self) -> dict[str, int]:
+        """What the encoder's numbers are, in the order of the params, and how many of each kind."""
+        counts = {"means μ": self.latent_dim, raw_name(self.std): self.latent_dim}
+        counts |= {"directions u and w of the steps": 2 * self.latent_dim * self.transforms}
+        return counts | {"offsets b of the steps": self.transforms}
+
+    def forward(self, params: Tensor) -> Planar:
+        """The law that `params` describe."""
+        params = params.to(torch.promote_types(params.dtype, torch.float32))
+        mean, raw, directions, offsets = params.split(tuple(self.param_counts.values()), -1)
+        noise = DiagonalGaussian(mean, 2 * log_std(raw, self.std))
+        return Planar(noise, directions.unflatten(-1, (self.transforms, 2, -1)), offsets)
 
 
 def _triangular(root: Tensor) -> Tensor:

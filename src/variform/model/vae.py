@@ -18,7 +18,7 @@ from variform.distributions.compound import Observed, Within
 from variform.distributions.law import Law
 from variform.model.features import FilledGaps, LogCounts, TableFeatures
 from variform.model.likelihoods import Likelihood
-from variform.model.posteriors import DiagonalPosterior, FullCovariancePosterior
+from variform.model.posteriors import DiagonalPosterior, FullCovariancePosterior, PlanarPosterior
 from variform.model.priors import MixturePrior, StandardNormalPrior, VampPrior
 from variform.model.spaces import space_of
 from variform.system.draws import seeded
@@ -39,14 +39,16 @@ if TYPE_CHECKING:
         WrappedNormalPosterior,
         WrappedNormalPrior,
     )
-    from variform.model.flows import FlowPrior, IAFPosterior
+    from variform.model.flows import FlowPrior, IAFPosterior, MAFPosterior
     from variform.model.hierarchy import HierarchicalPosterior, HierarchicalPrior, LadderPosterior
 
     CodedPosterior = CategoricalPosterior | JointPosterior | QuantisingPosterior
     Posterior = (
         DiagonalPosterior
         | FullCovariancePosterior
+        | PlanarPosterior
         | IAFPosterior
+        | MAFPosterior
         | HierarchicalPosterior
         | LadderPosterior
         | CodedPosterior

@@ -9,6 +9,7 @@ from variform.model.vae import VAE, HasVAE, vae_of
 from variform.objectives import (
     DIPVAE,
     ELBO,
+    HVAE,
     IWAE,
     PIWAE,
     RAE,
@@ -30,6 +31,7 @@ _CLASSES: dict[str, Callable[..., Objective]] = {
     "elbo": ELBO,
     "iwae": IWAE,
     "piwae": PIWAE,
+    "hvae": HVAE,
     "beta-tc": BetaTCVAE,
     "dip-i": partial(DIPVAE, kind="i"),
     "dip-ii": partial(DIPVAE, kind="ii"),

@@ -93,7 +93,11 @@ def _how_to_reach(case: Case, steps: int) -> tuple[str, list[dict[str, Any]]]:
             f"More samples hardly help: evaluate with `refine={ENOUGH_STEPS}`.",
             [{"refine": ENOUGH_STEPS}],
         )
-    from variform.model.posteriors import DiagonalPosterior, FullCovariancePosterior
+    from variform.model.posteriors import (
+        DiagonalPosterior,
+        FullCovariancePosterior,
+        PlanarPosterior,
+    )
     from variform.model.spaces import space_of
 
     assert case.vae is not None
@@ -110,7 +114,7 @@ def _how_to_reach(case: Case, steps: int) -> tuple[str, list[dict[str, Any]]]:
     if isinstance(case.vae.posterior, DiagonalPosterior):
         family = "`posterior='full'` or `posterior='iaf'`"
         options = [{"posterior": "iaf"}, {"posterior": "full"}]
-    elif isinstance(case.vae.posterior, FullCovariancePosterior):
+    elif isinstance(case.vae.posterior, FullCovariancePosterior | PlanarPosterior):
         family, options = "`posterior='iaf'`", [{"posterior": "iaf"}]
     return (
         f"More steps hardly help either: p(z|x) is of another shape than the family of q(z|x). Train with {family}.",
