@@ -1,5 +1,6 @@
 """Figures as drawings of a page: what they show is what was plotted, they flow, and they have the page's colours."""
 
+import io
 import re
 from xml.etree import ElementTree
 
@@ -12,7 +13,7 @@ from variform.pages.curves import plot_curves
 from variform.pages.examples import plot_reconstructions
 from variform.pages.latents import plot_latent
 from variform.pages.palette import DARK_PALETTE, PALETTE
-from variform.pages.vector import drawing_of, picture_of
+from variform.pages.vector import drawing_of, picture_of, themed
 
 HOSTILE = "</svg><script>window.hacked=1</script>$x$ & <b>"
 
@@ -147,3 +148,17 @@ def test_a_page_flows_and_its_words_are_words(chromium, pictures, tmp_path):
     finally:
         chromium.resize(1100, 760)
     assert chromium.errors == []
+
+
+def test_a_drawing_in_a_file_has_a_dark_colour_for_each_of_its_light_ones():
+    """What Matplotlib drew has no colour left but those that the style sheet names, in light and in dark."""
+    content = io.StringIO()
+    plot_curves(epochs(9)).savefig(content, format="svg")
+    drawing = themed(content.getvalue())
+    ElementTree.fromstring(drawing)
+    [style] = re.findall(r"<style>svg{color-scheme.*?</style>", drawing)
+    assert not re.search("#[0-9a-f]{6}", drawing.replace(style, ""))
+    light, dark = (dict(re.findall(r"(--\w+):(#\w+)", part)) for part in style.split("@media"))
+    used = set(re.findall(r"var\((--\w+)\)", drawing))
+    assert {"--ink", "--paper", "--c0"} <= used <= set(light) <= set(dark)
+    assert light["--c0"] == PALETTE[0] and dark["--c0"] == DARK_PALETTE[0]

@@ -30,6 +30,7 @@ from variform.pages.architecture import Scheme, plot_architecture
 from variform.pages.palette import PALETTE
 from variform.pages.style import BLUE, GREY, INK, LABEL_SIZE, ORANGE, PALE, style_panel
 from variform.pages.tiles import Images
+from variform.pages.vector import themed
 from variform.system.files import replacing
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -426,7 +427,7 @@ PICTURES: dict[str, tuple[int, Draw]] = {
 
 
 def save(figure: Figure | Scheme, path: Path) -> None:
-    """Write a figure; the same figure gives the same bytes, and text in it stays text."""
+    """Write a figure: the same bytes each time; a drawing keeps its text and follows the reader's light or dark."""
     if isinstance(figure, Scheme):
         figure.save(path)
         return
@@ -434,7 +435,9 @@ def save(figure: Figure | Scheme, path: Path) -> None:
     kind = path.suffix[1:]
     with matplotlib.rc_context(look), replacing(path) as unfinished:
         if kind == "svg":
-            figure.savefig(unfinished, format=kind, metadata={"Date": None})
+            text = io.StringIO()
+            figure.savefig(text, format=kind, metadata={"Date": None})
+            unfinished.write_text(themed(text.getvalue()), encoding="utf-8")
         else:
             content = io.BytesIO()
             figure.savefig(content, format=kind, dpi=130)

@@ -7,7 +7,7 @@ light and dark. Clouds of many points stay pixels inside (`style.scatter_points`
 
 import io
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 from matplotlib.transforms import Bbox
 
-from variform.pages.palette import PALETTE
+from variform.pages.palette import DARK_PALETTE, PALETTE
 from variform.pages.report import Drawing, Part, Picture
 from variform.pages.style import GREY, INK, PALE, TICK_SIZE, Array, save_figure
 from variform.system.files import replacing
@@ -98,6 +98,34 @@ def drawing_of(figure: Figure, title: str, say: Say = str) -> Drawing | None:
     parts = [drawer.panel(group, around) for group in panels]
     note = "; ".join(say(_plain(words)) for words in notes if words)
     return Drawing(say(heading), note, parts, keys)
+
+
+_DARK = {"--ink": "#e6e9eb", "--soft": "#a3adb5", "--line": "#363d43", "--paper": "#15191c"}
+
+
+def themed(svg: str) -> str:
+    """What Matplotlib writes as SVG, in colours that follow the reader's light or dark where the file is an image.
+
+    Args:
+        svg: The text of the file, whose colours are those of `style` and of the palette.
+
+    Example:
+        >>> drawing = themed('<svg><defs/><path style="stroke: #ffffff"/></svg>')
+        >>> '<path style="stroke: var(--paper)"/>' in drawing, "@media (prefers-color-scheme: dark)" in drawing
+        (True, True)
+    """
+    light = {name[4:-1]: colour for colour, name in _COLOURS.items()}
+    dark = _DARK | {f"--c{number}": colour for number, colour in enumerate(DARK_PALETTE)}
+    coloured = _COLOUR.sub(lambda found: _COLOURS[found[0]], svg)
+
+    def rule(colours: Mapping[str, str]) -> str:
+        return ";".join(f"{name}:{colour}" for name, colour in colours.items())
+
+    style = (
+        f"<style>svg{{color-scheme:light dark;{rule(light)}}} "
+        f"@media (prefers-color-scheme: dark){{svg{{{rule(dark)}}}}}</style>"
+    )
+    return coloured.replace("<defs", f"{style}<defs", 1)
 
 
 def _panels(figure: Figure) -> list[list[Axes]]:
