@@ -67,6 +67,8 @@ DIGITS = {
     "threshold": {"data": "threshold"},
     "counts": {"data": "counts", "likelihood": "poisson"},
     "overdispersed": {"data": "counts", "likelihood": "negative-binomial"},
+    "inflated": {"data": "counts", "likelihood": "zero-inflated-negative-binomial"},
+    "inflated poisson": {"data": "counts", "likelihood": "zero-inflated-poisson"},
     "units": {"data": "units", "likelihood": "gaussian"},
     "gaps": {"data": "gaps", "likelihood": "gaussian"},
     "outlines": {"data": "outlines", "likelihood": "gaussian-shared"},

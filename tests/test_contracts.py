@@ -32,6 +32,7 @@ from variform.distributions import (
     UniformSphere,
     VonMisesFisher,
     WrappedNormal,
+    ZeroInflated,
 )
 from variform.distributions.codes import AutoregressiveCodes, Beside, CodePoint, Codes, placed
 from variform.model.codes import (
@@ -58,6 +59,8 @@ from variform.model.likelihoods import (
     MixedLikelihood,
     NegativeBinomialLikelihood,
     PoissonLikelihood,
+    ZeroInflatedNegativeBinomialLikelihood,
+    ZeroInflatedPoissonLikelihood,
 )
 from variform.model.networks import ACTIVATIONS, MLP
 from variform.model.posteriors import DiagonalPosterior, FullCovariancePosterior, PlanarPosterior
@@ -107,6 +110,9 @@ LAWS = {
     "poisson": lambda: Poisson(torch.randn(BATCH, *EVENT), event_dims=3),
     "negative binomial": lambda: NegativeBinomial(
         torch.randn(BATCH, *EVENT), torch.randn(EVENT), event_dims=3
+    ),
+    "zero-inflated": lambda: ZeroInflated(
+        Poisson(torch.randn(BATCH, *EVENT), event_dims=3), torch.randn(BATCH, *EVENT)
     ),
     "log-normal": lambda: LogNormal(torch.randn(BATCH, *EVENT), torch.randn(EVENT), event_dims=3),
     "logit-normal": lambda: LogitNormal(
@@ -188,6 +194,8 @@ LIKELIHOODS = {
     "categorical": lambda: CategoricalLikelihood(EVENT, levels=9),
     "poisson": lambda: PoissonLikelihood(EVENT),
     "negative-binomial": lambda: NegativeBinomialLikelihood(EVENT),
+    "zero-inflated-poisson": lambda: ZeroInflatedPoissonLikelihood(EVENT),
+    "zero-inflated-negative-binomial": lambda: ZeroInflatedNegativeBinomialLikelihood(EVENT),
     "mixed": lambda: MixedLikelihood(
         ("category", "real", "binary", "count", "real"), levels=(3, 0, 0, 0, 0)
     ),

@@ -27,6 +27,7 @@ from variform.distributions import (
     Poisson,
     Spiked,
     StandardNormal,
+    ZeroInflated,
     kl,
     kl_full,
     kl_per_dimension,
@@ -525,6 +526,51 @@ def test_a_negative_binomial_of_great_dispersion_is_poisson_in_single_precision(
     )
 
 
+def test_zero_inflated_counts_equal_scipys_and_sum_to_one():
+    log_mean, x = torch.linspace(-4, 4, 9)[:, None], torch.arange(0, 2000)[:, None, None].double()
+    logits = torch.linspace(-6, 6, 9).flip(0)[:, None]
+    pi = special.expit(logits[:, 0].numpy())
+    r, mean = math.exp(0.7), log_mean[:, 0].exp().numpy()
+    twins = [
+        (Poisson(log_mean), stats.poisson(mean)),
+        (NegativeBinomial(log_mean, torch.tensor([0.7])), stats.nbinom(r, r / (r + mean))),
+    ]
+    for own, twin in twins:
+        law = ZeroInflated(own, logits)
+        found = law.log_prob(x)
+        probability = (1 - pi) * twin.pmf(x[:, :, 0].numpy())
+        probability[0] += pi
+        np.testing.assert_allclose(found.exp(), probability, rtol=1e-9, atol=1e-300)
+        torch.testing.assert_close(found.exp().sum(0), torch.ones(9))
+        np.testing.assert_allclose(law.mean[:, 0], (1 - pi) * twin.mean())
+        expected = (1 - pi) * (twin.var() + pi * twin.mean() ** 2)
+        np.testing.assert_allclose(law.variance[:, 0], expected)
+        low, high = torch.tensor([0.0]), torch.tensor([3.5])
+        within = law.log_within(low, high).exp()[:, 0]
+        np.testing.assert_allclose(within, (1 - pi) * twin.cdf(3) + pi, rtol=1e-6)
+
+
+def test_zero_inflated_counts_have_the_gradients_of_their_formula_to_the_ends():
+    parameters = [torch.randn(4, requires_grad=True) for _ in range(3)]
+    x = torch.tensor([0.0, 0.0, 1.0, 5.0])
+    assert torch.autograd.gradcheck(
+        lambda m, r, a: ZeroInflated(NegativeBinomial(m, r), a).log_prob_per_entry(x), parameters
+    )
+    for dtype in (torch.float32, torch.float64):
+        logits = torch.tensor([-1e30, -100.0, 0.0, 100.0, 1e30], dtype=dtype)[:, None]
+        log_mean = torch.tensor([-1e3, -20.0, 0.0, 29.0], dtype=dtype)
+        for value in (0.0, 1.0, 1e3):
+            own = [one.clone().requires_grad_() for one in (logits, log_mean)]
+            for counts in (
+                Poisson(own[1], event_dims=0),
+                NegativeBinomial(own[1], own[1].detach(), event_dims=0),
+            ):
+                result = ZeroInflated(counts, own[0]).log_prob(torch.full((), value, dtype=dtype))
+                assert result.isfinite().all()
+                gradients = torch.autograd.grad(result.sum(), own)
+                assert all(gradient.isfinite().all() for gradient in gradients)
+
+
 DRAWN = {
     "continuous bernoulli": lambda: ContinuousBernoulli(LOGITS[:, None]),
     "logistic": lambda: DiscretisedLogistic(torch.rand(9, 1), -3 * torch.rand(9, 1), levels=9),
@@ -538,6 +584,10 @@ DRAWN = {
     "poisson": lambda: Poisson(torch.linspace(-2, 4, 9)[:, None]),
     "negative binomial": lambda: NegativeBinomial(
         torch.linspace(-2, 3, 9)[:, None], torch.tensor([0.7])
+    ),
+    "zero-inflated": lambda: ZeroInflated(
+        NegativeBinomial(torch.linspace(-2, 3, 9)[:, None], torch.tensor([0.7])),
+        torch.linspace(-3, 3, 9)[:, None],
     ),
     "log-normal": lambda: LogNormal(torch.linspace(-2, 3, 9)[:, None], torch.tensor([-1.0])),
     "logit-normal": lambda: LogitNormal(

@@ -192,6 +192,8 @@ SPREADS = {
     **dict.fromkeys(get_args(LikelihoodName), "bernoulli"),
     "poisson": "counts",
     "negative-binomial": "overdispersed",
+    "zero-inflated-poisson": "inflated poisson",
+    "zero-inflated-negative-binomial": "inflated",
     "mixed": "laws",
     "gaussian-per-feature": "units",
     "gaussian-optimal": "bands",

@@ -331,7 +331,7 @@ def test_levels_that_are_scaled_otherwise_are_refused_and_zeros_and_ones_fit_eve
     assert dataclasses.replace(schema, binarise="none").whole == (True,)
 
 
-@pytest.mark.parametrize("name", ["poisson", "negative-binomial"])
+@pytest.mark.parametrize("name", COUNTED)
 @pytest.mark.parametrize("most", [80, 2000])
 def test_counts_of_any_size_are_learned(name, most):
     """The encoder sees their logarithms: raw, the first step would send the rates to infinity."""

@@ -32,11 +32,18 @@ LikelihoodName = Literal[
     "categorical",
     "poisson",
     "negative-binomial",
+    "zero-inflated-poisson",
+    "zero-inflated-negative-binomial",
     "mixed",
 ]
 LikelihoodChoice = Literal["auto", LikelihoodName]
 """A likelihood, or `auto` for the one that the data ask for."""
-COUNTED: tuple[LikelihoodName, ...] = ("poisson", "negative-binomial")
+COUNTED: tuple[LikelihoodName, ...] = (
+    "poisson",
+    "negative-binomial",
+    "zero-inflated-poisson",
+    "zero-inflated-negative-binomial",
+)
 """The likelihoods of counts: automatic scaling leaves the data as they are."""
 ActivationName = Literal["relu", "tanh", "elu", "leaky-relu", "gelu", "silu", "softplus", "sigmoid"]
 InitialisationName = Literal[

@@ -96,7 +96,8 @@ class ModelConfig:
             (`fixed_std`), `gaussian-identity` (variance 1, squared error); of levels such as pixels `logistic`
             (discretised, two numbers per dimension), `logistic-mixture` (a mixture of these for each dimension),
             `beta-binomial` (two numbers too) and `categorical` (a probability per level); of counts `poisson` and
-            `negative-binomial`; `mixed`, a table whose columns have laws of their own.
+            `negative-binomial`, and `zero-inflated-poisson` and `zero-inflated-negative-binomial` with a probability
+            of more zeros for each dimension; `mixed`, a table whose columns have laws of their own.
         likelihood_components: Number of logistics for each dimension of `logistic-mixture`, at least 2.
         fixed_std: Standard deviation of `gaussian-fixed`, in the units the model sees.
         posterior_std: How the encoder's output h becomes the standard deviation of q(z|x): `softplus`, log(1 + e^h),

@@ -8,7 +8,7 @@ are always in, so that the numbers of two models are comparable. Each line that 
 
 from variform.distributions.bounded import LogitNormal, LogNormal
 from variform.distributions.compound import Independent, Mixed, Mixture, Observed, Spiked
-from variform.distributions.counts import NegativeBinomial, Poisson
+from variform.distributions.counts import NegativeBinomial, Poisson, ZeroInflated
 from variform.distributions.gaussian import DiagonalGaussian, FullGaussian, StandardNormal
 from variform.distributions.hyperbolic import WrappedNormal
 from variform.distributions.kl import (
@@ -59,6 +59,7 @@ __all__ = [
     "UniformSphere",
     "VonMisesFisher",
     "WrappedNormal",
+    "ZeroInflated",
     "has_closed_form_kl",
     "kl",
     "kl_diagonal",

@@ -109,6 +109,58 @@ class NegativeBinomial(Law):
         return self._log_within_whole(low, high)
 
 
+class ZeroInflated(Law):
+    r"""Independent counts that are 0 for two reasons: with a probability $\pi$ whatever the law says, else by the law.
+
+    $P(0) = \pi + (1 - \pi)\, p(0)$ and $P(x) = (1 - \pi)\, p(x)$ above, with $\pi = \sigma(a)$.
+
+    Args:
+        law: Of the counts, p, such as `Poisson` or `NegativeBinomial`.
+        logits: a, (*batch, *event).
+
+    Reference:
+        Lambert (1992); with a negative binomial law in a VAE: Lopez, Regier, Cole, Jordan and Yosef (2018).
+
+    Example:
+        >>> law = ZeroInflated(Poisson(torch.zeros(1)), torch.zeros(1))
+        >>> law.log_prob(torch.tensor([[0.0], [1.0]])).exp().round(decimals=4), law.mean
+        (tensor([0.6839, 0.1839]), tensor([0.5000]))
+    """
+
+    def __init__(self, law: Poisson | NegativeBinomial, logits: Tensor) -> None:
+        super().__init__(joint(law._extended_shape(), logits.shape), len(law.event_shape))
+        self.law, self.logits = law, logits
+
+    @property
+    def mean(self) -> Tensor:
+        r"""$(1 - \pi)\, m$."""
+        return torch.sigmoid(-self.logits) * self.law.mean
+
+    @property
+    def variance(self) -> Tensor:
+        r"""$(1 - \pi)(v + \pi m^2)$."""
+        more = torch.sigmoid(self.logits) * self.law.mean.square()
+        return torch.sigmoid(-self.logits) * (self.law.variance + more)
+
+    def sample(self, sample_shape: Shape = ()) -> Tensor:
+        """Counts, in the dtype of the logits; not differentiable."""
+        with torch.no_grad():
+            shape = self._extended_shape(torch.Size(sample_shape))
+            stays = torch.bernoulli(torch.sigmoid(-self.logits).expand(shape))
+            return stays * self.law.sample(sample_shape)
+
+    def log_prob_per_entry(self, value: Tensor) -> Tensor:
+        """Log-probability of every entry, in nats."""
+        log_p = self.law.log_prob_per_entry(value)
+        of_law = log_p - functional.softplus(self.logits)
+        more = functional.softplus(self.logits - log_p)
+        return of_law + torch.where(value == 0, more, 0.0)  # eq: zero-inflated
+
+    def _log_within(self, low: Tensor, high: Tensor) -> Tensor:
+        """The sum over the numbers in the range."""
+        return self._log_within_whole(low, high)
+
+
 def log_rising(log_start: Tensor, steps: Tensor) -> Tensor:
     r"""$\log [\Gamma(r + k) / \Gamma(r)]$ for log r = `log_start` and k = `steps`.
 

@@ -19,6 +19,10 @@ from variform.model.likelihoods.counts import (
 )
 from variform.model.likelihoods.family import Likelihood, Step
 from variform.model.likelihoods.gaussian import GaussianLikelihood, Variance, least_std
+from variform.model.likelihoods.inflated import (
+    ZeroInflatedNegativeBinomialLikelihood,
+    ZeroInflatedPoissonLikelihood,
+)
 from variform.model.likelihoods.levels import BetaBinomialLikelihood, LogisticMixtureLikelihood
 from variform.model.likelihoods.names import LIKELIHOODS, build_likelihood, usual_likelihood
 from variform.model.likelihoods.ordered import OrdinalLikelihood
@@ -48,6 +52,8 @@ __all__ = [
     "SpikedLikelihood",
     "Step",
     "Variance",
+    "ZeroInflatedNegativeBinomialLikelihood",
+    "ZeroInflatedPoissonLikelihood",
     "build_likelihood",
     "dispersion",
     "least_std",

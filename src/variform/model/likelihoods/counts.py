@@ -40,7 +40,13 @@ class PoissonLikelihood(Likelihood):
 
     def independent(self, rows: Marginals) -> Law:
         """The means with one count of one more row."""
-        return Poisson(_mean_with_one_more(rows).log())
+        return self.law_of(_mean_with_one_more(rows), rows.variance)
+
+    @staticmethod
+    def law_of(mean: Tensor, variance: Tensor) -> Poisson:
+        """The law of this mean, without a batch."""
+        del variance
+        return Poisson(mean.log())
 
     def mean_steps(self) -> list[Step]:
         """The rate."""
@@ -101,8 +107,12 @@ class NegativeBinomialLikelihood(Likelihood):
 
     def independent(self, rows: Marginals) -> Law:
         """The means with one count of one more row, and the dispersion that the variance of the rows asks for."""
-        mean = _mean_with_one_more(rows)
-        return NegativeBinomial(mean.log(), dispersion(mean, rows.variance).log())
+        return self.law_of(_mean_with_one_more(rows), rows.variance)
+
+    @staticmethod
+    def law_of(mean: Tensor, variance: Tensor) -> NegativeBinomial:
+        """The law of this mean and, where it can, this variance, without a batch."""
+        return NegativeBinomial(mean.log(), dispersion(mean, variance).log())
 
     def mean_steps(self) -> list[Step]:
         """The mean."""

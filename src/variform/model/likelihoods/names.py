@@ -10,6 +10,10 @@ from variform.model.likelihoods.compound import MixedLikelihood
 from variform.model.likelihoods.counts import NegativeBinomialLikelihood, PoissonLikelihood
 from variform.model.likelihoods.family import Likelihood
 from variform.model.likelihoods.gaussian import GaussianLikelihood
+from variform.model.likelihoods.inflated import (
+    ZeroInflatedNegativeBinomialLikelihood,
+    ZeroInflatedPoissonLikelihood,
+)
 from variform.model.likelihoods.levels import BetaBinomialLikelihood, LogisticMixtureLikelihood
 from variform.model.likelihoods.pixels import (
     BernoulliLikelihood,
@@ -33,6 +37,8 @@ LIKELIHOODS: dict[LikelihoodName, tuple[type[Likelihood], dict[str, Any]]] = {
     "categorical": (CategoricalLikelihood, {}),
     "poisson": (PoissonLikelihood, {}),
     "negative-binomial": (NegativeBinomialLikelihood, {}),
+    "zero-inflated-poisson": (ZeroInflatedPoissonLikelihood, {}),
+    "zero-inflated-negative-binomial": (ZeroInflatedNegativeBinomialLikelihood, {}),
     "mixed": (MixedLikelihood, {}),
 }
 """The family of each name, and the options that the name stands for."""
