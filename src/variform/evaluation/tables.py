@@ -79,8 +79,8 @@ def meanings(numbers: dict[str, Any]) -> dict[str, str]:
     )
     for number, _ in enumerate(numbers.get("kl_by_level", ()), 1):
         words[_level(number)] = (
-            "What the latent of this level tells of a row beyond those above it; level 1 lies next to the data. The levels "
-            "add up to the KL, and one near 0 is not used."
+            "What the latent of this level tells of a row beyond those above it; level 1 lies next to the data. "
+            "The levels add up to the KL, and one near 0 is not used."
         )
     for name, label in baseline_names(numbers.get("baselines", {})).items():
         words[label] = _MODELS[name]
