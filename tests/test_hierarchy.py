@@ -7,7 +7,16 @@ import pytest
 import torch
 from scipy import stats
 
-from variform import VAE, ModelConfig, RunConfig, TrainConfig, build_vae, read
+from variform import (
+    VAE,
+    DataConfig,
+    EvaluationConfig,
+    ModelConfig,
+    RunConfig,
+    TrainConfig,
+    build_vae,
+    read,
+)
 from variform.config.model import require_effect
 from variform.data.reading import dataset_from
 from variform.distributions import DiagonalGaussian, StandardNormal
@@ -17,7 +26,12 @@ from variform.evaluation.exploration import redrawn
 from variform.evaluation.log_likelihood import score
 from variform.evaluation.refinement import refine
 from variform.export.model_file import load_vae
-from variform.model.hierarchy import HierarchicalPosterior, HierarchicalPrior, LadderPosterior
+from variform.model.hierarchy import (
+    HierarchicalPosterior,
+    HierarchicalPrior,
+    LadderPosterior,
+    level_networks,
+)
 from variform.model.importance import log_weights
 from variform.model.likelihoods import GaussianLikelihood
 from variform.model.networks import MLP
@@ -57,7 +71,9 @@ def exact_model(levels, *, spoil=0.0):
     random = np.random.default_rng(3)
     count = levels + SIZE  # the order of the joint: z_1, ..., z_L, x
     mean, covariance = np.zeros(count), np.eye(count)
-    prior = HierarchicalPrior((1,) * levels, linear, StandardNormalPrior(1), std="exp")
+    prior = HierarchicalPrior(
+        (1,) * levels, level_networks((1,) * levels, linear), StandardNormalPrior(1), std="exp"
+    )
     for level in reversed(range(levels - 1)):
         above = list(range(level + 1, levels))
         weight, bias, variance = random.normal(size=len(above)), random.normal(), 0.3 + level
@@ -75,7 +91,12 @@ def exact_model(levels, *, spoil=0.0):
     covariance[np.ix_(latents, rows)] = (weight @ inner).T
     covariance[np.ix_(rows, rows)] = weight @ inner @ weight.T + STD**2 * np.eye(SIZE)
 
-    posterior = HierarchicalPosterior((1,) * levels, linear, evidence=SIZE, std="exp")
+    posterior = HierarchicalPosterior(
+        (1,) * levels,
+        level_networks((1,) * levels, linear, SIZE),
+        evidence=(SIZE,) * (levels - 1),
+        std="exp",
+    )
     encoder = MLP((SIZE,), posterior.params_shape, hidden=())
     top, offset, rest = given(mean, covariance, rows, [levels - 1])
     copies = np.tile(np.eye(SIZE), (levels - 1, 1))
@@ -176,7 +197,7 @@ def test_a_ladders_level_is_the_product_of_two_densities():
 
 def test_a_ladder_says_nothing_where_its_rows_do():
     """Evidence of infinite spread leaves the prior of each level below the top."""
-    prior = HierarchicalPrior((3, 2), linear, StandardNormalPrior(2))
+    prior = HierarchicalPrior((3, 2), [linear(2, 3)], StandardNormalPrior(2))
     family = LadderPosterior((3, 2), std="exp")
     params = torch.zeros(5, *family.params_shape)
     params[:, 5:8] = 80.0  # log-variances of z_1
@@ -187,10 +208,8 @@ def test_a_ladder_says_nothing_where_its_rows_do():
 
 
 def tiny(**options):
-    return build_vae(
-        ModelConfig(latents=(3, 2), hidden=(8,), likelihood="bernoulli", **options),
-        read("digits").schema,
-    ).double()
+    options = {"latents": (3, 2), "hidden": (8,), "likelihood": "bernoulli"} | options
+    return build_vae(ModelConfig(**options), read("digits").schema).double()
 
 
 MODELS = {
@@ -199,6 +218,8 @@ MODELS = {
     "mixture": {"prior": "mixture", "components": 3},
     "vamp": {"prior": "vamp", "components": 3},
     "ladder under a flow": {"posterior": "ladder", "prior": "flow"},
+    "images": {"network": "very-deep", "latents": (1, 2), "filters": (4, 6)},
+    "images, three": {"network": "very-deep", "latents": (1, 2, 3), "filters": (4, 6, 4)},
 }
 
 
@@ -233,7 +254,9 @@ def test_the_two_ways_to_a_density_agree_and_rows_are_rows(options):
         torch.testing.assert_close(q.rows(index).log_prob(z[:, index]), log_q[:, index])
         torch.testing.assert_close(q.detached().log_prob(z), log_q)
         assert vae.sample(4).shape == (4, 1, 8, 8)
-        torch.testing.assert_close(q.below(z[..., 3:])[..., 3:], z[..., 3:])
+        for held in range(1, len(q.widths) + 1):
+            upper = z[..., sum(q.widths[:-held]) :] if held < len(q.widths) else z
+            torch.testing.assert_close(q.below(upper)[..., -upper.shape[-1] :], upper)
 
 
 def test_doubly_reparameterised_gradients_of_levels_have_the_expectation_of_plain_ones():
@@ -255,6 +278,28 @@ def test_doubly_reparameterised_gradients_of_levels_have_the_expectation_of_plai
     error = sum(part.var(0) / 20 for part in slopes.values()).sqrt()
     assert ((means["plain"] - means["dreg"]).abs() < 5 * error + 1e-12).all()
     assert means["dreg"].abs().max() > 0.1
+
+
+def test_latent_images_see_what_is_above_them_through_the_trunk_alone():
+    """A level's law by hand: the trunk from the top, joined latent by latent, then the level's own network."""
+    vae = tiny(network="very-deep", latents=(1, 2, 3), filters=(4, 6, 4))
+    prior = vae.prior
+    with torch.no_grad():
+        p = vae.latent_prior()
+        z = p.sample((5,))
+        first, second, third = z.split(p.widths, -1)
+        assert [part.shape[1] for part in (first, second, third)] == [16, 2 * 4, 3 * 1]
+        seen = prior.downwards[1](third)
+        seen = prior.downwards[0](torch.cat([second, seen], -1))
+        mean, raw = prior.networks[0](seen).unbind(1)
+        law = torch.distributions.Normal(mean, torch.nn.functional.softplus(raw))
+        torch.testing.assert_close(law.log_prob(first).sum(-1), p.log_prob_by_level(z)[0])
+        given = torch.cat(
+            [first, vae.decoder.trunk[0](torch.cat([second, vae.decoder.trunk[1](third)], -1))], -1
+        )
+        h = vae.decoder.last(given.unflatten(-1, vae.decoder.shape))
+        logits = vae.decoder.output(h) + vae.decoder.bias
+        torch.testing.assert_close(vae.decode(z).mean, logits.sigmoid())
 
 
 def test_a_vamp_prior_on_top_is_the_mixture_of_the_top_posteriors():
@@ -312,6 +357,11 @@ def test_held_levels_stay_and_those_below_are_drawn_anew():
         ({"latents": (4,)}, "two latents or more"),
         ({"latents": (4, 2), "latent_dim": 5}, "whose sum it is"),
         ({"latents": (4, 2), "posterior": "full"}, "diagonal or ladder with several latents"),
+        ({"network": "very-deep"}, "must have several latents"),
+        (
+            {"network": "very-deep", "latents": (1, 2), "posterior": "ladder"},
+            "diagonal with `network='very-deep'`",
+        ),
     ],
 )
 def test_what_several_latents_cannot_be_is_refused(options, message):
@@ -351,3 +401,35 @@ def test_annealing_of_two_latents_is_the_integral(options):
             found.append(torch.logsumexp(joint, 0) + 2 * (grid[1] - grid[0]).log())
     certified = anneal(vae, data, walk=Walk(chains=64, temperatures=40))
     torch.testing.assert_close(certified.log_px.double(), torch.stack(found), rtol=0, atol=0.05)
+
+
+@pytest.mark.parametrize(
+    ("data", "latents", "message"),
+    [
+        ({}, (1, 2, 3), "as many numbers as `filters`"),
+        ({"shape": (64,)}, (1, 2), "whole images without conditions; got a table"),
+        ({"condition": ("label",)}, (1, 2), "got images under a condition"),
+    ],
+)
+def test_latent_images_need_images(data, latents, message):
+    schema = read("digits", DataConfig(**data)).schema
+    with pytest.raises(ValueError, match=message):
+        build_vae(ModelConfig(network="very-deep", latents=latents), schema)
+
+
+def test_latent_images_are_trained_scored_and_loaded(tmp_path):
+    config = ModelConfig(
+        network="very-deep", latents=(1, 4), filters=(8, 16), likelihood="bernoulli"
+    )
+    train = TrainConfig(steps=150, warmup=50, compile="off")
+    evaluation = EvaluationConfig(nll_samples=50)
+    run = train_run(
+        RunConfig(source="digits", model=config, train=train, evaluation=evaluation),
+        tmp_path / "run",
+    )
+    numbers = run.evaluation
+    assert numbers["elbo"]["mean"] > -28.5  # independent pixels: about -33
+    assert numbers["nll"]["mean"] < -numbers["elbo"]["mean"]
+    again = load_vae(tmp_path / "run" / "model.safetensors")
+    x = again.like(read("digits").test.prepared()[:5])
+    torch.testing.assert_close(again.reconstruct(x), run.vae.reconstruct(x), rtol=0, atol=0)

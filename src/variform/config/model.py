@@ -103,7 +103,8 @@ class ModelConfig:
         posterior_std: How the encoder's output h becomes the standard deviation of q(z|x): `softplus`, log(1 + e^h),
             which no row can make explode; `exp`, e^(h/2), as most papers write it.
         network: `mlp` (multilayer perceptron); for images also `conv` (stages of convolutions around the hidden layers)
-            and `residual` (the same with a residual block in each stage).
+            and `residual` (the same with a residual block in each stage), and `very-deep`, whose `latents` are images:
+            channels of one at each stage of `filters`.
         filters: Channels of the stages of `conv` and `residual`, each of which halves the image, for example 32,64.
         hidden: Widths of the encoder's hidden layers, for example 400,200; with none of them an `mlp` is
             linear.
@@ -145,7 +146,7 @@ class ModelConfig:
     likelihood_components: Annotated[int, Range("[2, inf)", 5)] = 5
     fixed_std: Positive = 0.1
     posterior_std: Literal["softplus", "exp"] = "softplus"
-    network: Literal["mlp", "conv", "residual"] = "mlp"
+    network: Literal["mlp", "conv", "residual", "very-deep"] = "mlp"
     filters: tuple[Count, ...] = (32, 64)
     hidden: tuple[Count, ...] = (400,)
     decoder_hidden: tuple[Count, ...] | None = None
@@ -175,7 +176,7 @@ class ModelConfig:
     @property
     def dimensions(self) -> int:
         """Latent dimensions that are no codes: as given, or the usual ones where no rows say more."""
-        return sum(self.latents) or self.latent_dim or LATENTS
+        return self.latent_dim or sum(self.latents) or LATENTS
 
     @property
     def latent_width(self) -> int:
@@ -220,7 +221,7 @@ PART_OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {
     "curvature": {"posterior": ("wrapped-normal",)},
     "likelihood_components": {"likelihood": ("logistic-mixture",)},
     "fixed_std": {"likelihood": ("gaussian-fixed",)},
-    "filters": {"network": ("conv", "residual")},
+    "filters": {"network": ("conv", "residual", "very-deep")},
     "codes": {"posterior": (*CODED, "joint")},
     "values": {"posterior": ("categorical", "joint", "vq", "lfq")},
     "relaxation": {"posterior": ("categorical", "joint")},
@@ -277,6 +278,12 @@ def _require_levels(model: ModelConfig) -> None:
     """Refuse what several latents cannot be, and what only they have."""
     if not model.latents:
         require(
+            model.network != "very-deep",
+            "`network='very-deep'` must have several latents",
+            "none",
+            "Give the channels of each, for example `latents=(2, 8)`, one for each stage of `filters`.",
+        )
+        require(
             model.posterior != "ladder",
             "`posterior='ladder'` must have several latents",
             "none",
@@ -289,8 +296,15 @@ def _require_levels(model: ModelConfig) -> None:
         model.latents,
         "Use `latent_dim` for one.",
     )
+    is_deep = model.network == "very-deep"
     require(
-        model.latent_dim in (None, sum(model.latents)),
+        model.posterior == "diagonal" or not is_deep,
+        "`posterior` must be diagonal with `network='very-deep'`",
+        model.posterior,
+        "Leave it out, or use `network='mlp'`.",
+    )
+    require(
+        model.latent_dim in (None, sum(model.latents)) or is_deep,
         "`latent_dim` must be left out with `latents`, whose sum it is",
         model.latent_dim,
         "Leave it out.",

@@ -1,6 +1,6 @@
 """Laws of several latents, one given those above it: draws go from the top down."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import torch
@@ -50,18 +50,13 @@ class Level:
             batch = joint(self.evidence.shape[:-1], above.shape[:-1])
             given = torch.cat([part.expand(*batch, -1) for part in (self.evidence, above)], -1)
         rows = given.reshape(-1, given.shape[-1])
-        params = self.network(rows) if self.weights is None else self._called(rows)
+        params = _called(self.network, rows, self.weights)
         return self.family(params.reshape(*given.shape[:-1], *params.shape[1:]))
-
-    def _called(self, rows: Tensor) -> Tensor:
-        assert self.weights is not None
-        return functional_call(self.network, dict(self.weights), (rows,))
 
     def detached(self) -> "Level":
         """The same law, through whose parameters no gradient passes; it does through what is above."""
-        weights = {name: value.detach() for name, value in self.network.named_parameters()}
         evidence = None if self.evidence is None else self.evidence.detach()
-        return Level(self.network, self.family, evidence, weights)
+        return Level(self.network, self.family, evidence, _detached(self.network))
 
     def rows(self, index: Tensor) -> "Level":
         """The law of the rows `index` of the batch."""
@@ -127,6 +122,46 @@ Conditional = Level | Merged | Moved
 """The law of a latent given those above it."""
 
 
+class Trunk:
+    """What a level sees of the latents above it: these side by side, or what networks make of one after another.
+
+    Args:
+        networks: Of each level above the first, in order, from its latent and what it saw itself, (N, *), to what the
+            next level below sees, (N, *); none for all latents above, side by side.
+        weights: Parameters of each network where they are not its own.
+    """
+
+    def __init__(
+        self,
+        networks: Sequence[nn.Module] = (),
+        weights: Sequence[Mapping[str, Tensor]] = (),
+    ) -> None:
+        self.networks, self.weights = tuple(networks), tuple(weights)
+
+    def __call__(self, number: int, part: Tensor, seen: Tensor | None) -> Tensor:
+        """What is seen below level `number`, counted from 0, of its latent, (*batch, D), and of what it saw."""
+        both = part if seen is None else torch.cat([part, seen], -1)
+        if not self.networks:
+            return both
+        weights = self.weights[number - 1] if self.weights else None
+        out = _called(self.networks[number - 1], both.reshape(-1, both.shape[-1]), weights)
+        return out.reshape(*both.shape[:-1], -1)
+
+    def detached(self) -> "Trunk":
+        """The same, through whose parameters no gradient passes."""
+        weights = [_detached(network) for network in self.networks]
+        return Trunk(self.networks, weights)
+
+
+def _called(network: nn.Module, rows: Tensor, weights: Mapping[str, Tensor] | None) -> Tensor:
+    """What a network gives, with parameters that are not its own where there are any."""
+    return network(rows) if weights is None else functional_call(network, dict(weights), (rows,))
+
+
+def _detached(network: nn.Module) -> dict[str, Tensor]:
+    return {name: value.detach() for name, value in network.named_parameters()}
+
+
 def product(first: DiagonalGaussian, second: DiagonalGaussian) -> DiagonalGaussian:
     """The Gaussian whose density is proportional to the product of two.
 
@@ -151,6 +186,7 @@ class Hierarchy(Law):
         top: The law of $z_L$, over (*batch, $D_L$).
         levels: Those of $z_1, \dots, z_{L-1}$ given all above.
         widths: $D_1, \dots, D_L$.
+        trunk: What a level sees of the latents above it.
 
     Shape:
         `rsample((S,))` is (S, *batch, sum of widths); `log_prob` (S, *batch), in nats.
@@ -166,21 +202,29 @@ class Hierarchy(Law):
 
     has_rsample = True
 
-    def __init__(self, top: Law, levels: Sequence[Conditional], widths: Sequence[int]) -> None:
+    def __init__(
+        self,
+        top: Law,
+        levels: Sequence[Conditional],
+        widths: Sequence[int],
+        trunk: Trunk | None = None,
+    ) -> None:
         super().__init__(torch.Size((*top.batch_shape, sum(widths))), 1)
         self.top, self.levels, self.widths = top, tuple(levels), tuple(widths)
+        self.trunk = trunk or Trunk()
 
-    def at(self, number: int, z: Tensor) -> tuple[Law, Tensor]:
-        """The law of one latent, counted from 0, given those of `z` above it; and the latent's values there."""
-        start = sum(self.widths[:number])
-        end = start + self.widths[number]
-        law = self.top if number == len(self.levels) else self.levels[number](z[..., end:])
-        return law, z[..., start:end]
+    def conditionals(self, z: Tensor) -> list[tuple[Law, Tensor]]:
+        """The law of each latent given those of `z` above it, and the latent's values there; z_1's first."""
+        *below, top = z.split(self.widths, -1)
+        found, seen = [(self.top, top)], self.trunk(len(below), top, None)
+        for number in reversed(range(len(below))):
+            found.append((self.levels[number](seen), below[number]))
+            seen = self.trunk(number, below[number], seen) if number else seen
+        return found[::-1]
 
     def log_prob_by_level(self, value: Tensor) -> Tensor:
         """Log-density of each latent given those above, (L, *sample, *batch), in nats; the first is of z_1."""
-        parts = (self.at(number, value) for number in range(len(self.widths)))
-        return torch.stack([law.log_prob(part) for law, part in parts])
+        return torch.stack([law.log_prob(part) for law, part in self.conditionals(value)])
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Log-density at `value`, the sum over levels, in nats."""
@@ -188,40 +232,65 @@ class Hierarchy(Law):
 
     def rsample(self, sample_shape: Shape = ()) -> Tensor:
         """Differentiable draws, from the top down."""
-        return self._below(self.top.rsample(torch.Size(sample_shape)), len(sample_shape))
+        axes = len(sample_shape)
+        return self._down(
+            self.top.rsample(torch.Size(sample_shape)), lambda law: self._drawn(law, axes)
+        )
 
     def sample(self, sample_shape: Shape = ()) -> Tensor:
         """Draws, from the top down."""
+        axes = len(sample_shape)
         with torch.no_grad():
-            return self._below(self.top.sample(torch.Size(sample_shape)), len(sample_shape))
+            top = self.top.sample(torch.Size(sample_shape))
+            return self._down(top, lambda law: self._drawn(law, axes))
 
     def rsample_and_log_prob(
         self, sample_shape: Shape = (), *, stick: bool = False
     ) -> tuple[Tensor, Tensor]:
         """As of any law; with `stick` a level's density still depends on the draws above it."""
-        z, log_q = self.top.rsample_and_log_prob(sample_shape)
-        for level in reversed(self.levels):
-            law = level(z)
+        top, log_top = self.top.rsample_and_log_prob(sample_shape)
+        log_parts = [log_top]
+
+        def drawn(law: DiagonalGaussian) -> Tensor:
             part, log_part = law.of_noise(self._noise_like(law.loc, len(sample_shape)))
-            z, log_q = torch.cat([part, z], -1), log_q + log_part
+            log_parts.append(log_part)
+            return part
+
+        z, log_q = self._down(top, drawn), sum(log_parts)
+        assert isinstance(log_q, Tensor)
         if stick:
             log_q = log_q.detach() + only_gradient(self.detached().log_prob(z))
         return z, log_q
 
-    def below(self, top: Tensor, *, draw: bool = False) -> Tensor:
+    def below(self, upper: Tensor, *, draw: bool = False) -> Tensor:
         """z from its uppermost latents: those below are at their means, or with `draw` drawn.
 
         Args:
-            top: The values of the top and of as many levels next to it as are held, (*sample, *batch, W).
+            upper: The values of the top and of as many levels next to it as are held, (*batch, W).
             draw: Draw what lies below.
         """
-        z = top
+        held = len(self.widths)
+        while sum(self.widths[held - 1 :]) <= upper.shape[-1] and held:
+            held -= 1
+        *known, top = upper.split(self.widths[held:], -1)
+
+        def chosen(law: DiagonalGaussian) -> Tensor:
+            if known:
+                return known.pop()
+            return law.sample() if draw else law.mean
+
+        return self._down(top, chosen)
+
+    def _down(self, top: Tensor, choose: Callable[[DiagonalGaussian], Tensor]) -> Tensor:
+        """z from its top and what is chosen of each level below, from its law."""
+        parts, seen = [top], self.trunk(len(self.levels), top, None)
         for number in reversed(range(len(self.levels))):
-            if z.shape[-1] > sum(self.widths[number + 1 :]):
-                continue
-            law = self.levels[number](z)
-            z = torch.cat([law.sample() if draw else law.mean, z], -1)
-        return z
+            parts.append(choose(self.levels[number](seen)))
+            seen = self.trunk(number, parts[-1], seen) if number else seen
+        return torch.cat(parts[::-1], -1)
+
+    def _drawn(self, law: DiagonalGaussian, sample_axes: int) -> Tensor:
+        return law.of_noise(self._noise_like(law.loc, sample_axes))[0]
 
     @property
     def mean(self) -> Tensor:
@@ -244,25 +313,17 @@ class Hierarchy(Law):
         levels = [Moved(level, *part) for level, part in zip(self.levels, below, strict=True)]
         own = self.top
         assert isinstance(own, DiagonalGaussian)
-        return Hierarchy(own.moved(*top), levels, self.widths)
+        return Hierarchy(own.moved(*top), levels, self.widths, self.trunk)
 
     def detached(self) -> "Hierarchy":
         """The same law without gradients to the parameters of any level."""
         levels = [level.detached() for level in self.levels]
-        return Hierarchy(self.top.detached(), levels, self.widths)
+        return Hierarchy(self.top.detached(), levels, self.widths, self.trunk.detached())
 
     def rows(self, index: Tensor) -> "Hierarchy":
         """The rows `index` of the batch, as a law."""
-        return Hierarchy(
-            self.top.rows(index), [level.rows(index) for level in self.levels], self.widths
-        )
-
-    def _below(self, z: Tensor, sample_axes: int) -> Tensor:
-        for level in reversed(self.levels):
-            law = level(z)
-            part, _ = law.of_noise(self._noise_like(law.loc, sample_axes))
-            z = torch.cat([part, z], -1)
-        return z
+        levels = [level.rows(index) for level in self.levels]
+        return Hierarchy(self.top.rows(index), levels, self.widths, self.trunk)
 
     def _noise_like(self, loc: Tensor, sample_axes: int) -> Tensor:
         """Noise for a level; the rows of a law without a batch are its samples."""
@@ -292,8 +353,7 @@ def kl_by_level(q: Hierarchy, p: Hierarchy, z: Tensor) -> Tensor:
         Sønderby et al. (2016), equation 9.
     """
     terms = []
-    for number in range(len(q.widths)):
-        (own, part), (prior, _) = q.at(number, z), p.at(number, z)
+    for (own, part), (prior, _) in zip(q.conditionals(z), p.conditionals(z), strict=True):
         term = own.log_prob(part) - prior.log_prob(part)
         if has_closed_form_kl(own, prior):
             term = kl(own, prior).expand(z.shape[:-1])  # eq: kl-by-level

@@ -28,9 +28,9 @@ from variform.model.curved import (
     WrappedNormalPosterior,
     WrappedNormalPrior,
 )
+from variform.model.deep_networks import BottomUp, TopDown
 from variform.model.features import FilledGaps, LogCounts, TableFeatures
-from variform.model.hierarchy import HierarchicalPosterior, HierarchicalPrior, LadderPosterior
-from variform.model.hierarchy import Network as LevelNetwork
+from variform.model.levels import dense_options, posterior_of, prior_of, stages_of
 from variform.model.likelihoods import Likelihood, build_likelihood, usual_likelihood
 from variform.model.networks import MLP, ConvolutionalDecoder, ConvolutionalEncoder
 from variform.model.own_networks import Factory, code_of, make
@@ -91,7 +91,7 @@ def build_vae(
     features = _build_features(schema, likelihood)
     seen = schema.shape if features is None else features.out_shape
     with seeded(seed):
-        posterior = _build_posterior(config)
+        posterior = _build_posterior(config, schema)
         networks = _build_networks(
             config, schema, own, seen, posterior.params_shape, likelihood.params_shape
         )
@@ -142,6 +142,8 @@ def completed(config: ModelConfig, schema: Schema) -> ModelConfig:
         likelihood = usual_likelihood(schema)
     flat = config.latent_dim or LATENTS
     latent_dim = flat if config.is_spherical or config.posterior == "joint" else config.latent_width
+    stages = stages_of(config, schema)
+    latent_dim = latent_dim if stages is None else sum(stages.widths)
     prior = config.prior
     if config.has_codes and prior == "normal":
         prior = _usual_code_prior(config)
@@ -165,6 +167,9 @@ def _build_networks(
 ) -> tuple[nn.Module, nn.Module]:
     """The encoder, with a so shaped input, and the decoder, both with so shaped outputs."""
     given = (config.latent_width + schema.context_dim,)
+    stages = stages_of(config, schema)
+    if stages is not None:
+        return BottomUp(stages), TopDown(stages, decoded)
     if "encoder" in own:
         encoder = make("encoder", *own["encoder"], seen, encoded, schema.context_dim)
     else:
@@ -209,12 +214,7 @@ def _build_classifier(
 
 def _options(config: ModelConfig) -> dict[str, Any]:
     stages = {"filters": config.filters, "residual": config.network == "residual"}
-    return _dense_options(config) | (stages if config.network != "mlp" else {})
-
-
-def _dense_options(config: ModelConfig) -> dict[str, Any]:
-    names = ("activation", "gated", "dropout", "layer_norm", "initialisation")
-    return {name: getattr(config, name) for name in names}
+    return dense_options(config) | (stages if config.network != "mlp" else {})
 
 
 def _build_features(
@@ -229,18 +229,11 @@ def _build_features(
     return FilledGaps(schema.shape) if schema.gaps else None
 
 
-def _build_posterior(config: ModelConfig) -> "Posterior":
+def _build_posterior(config: ModelConfig, schema: Schema) -> "Posterior":
     if config.has_codes:
         return _build_codes(config)
-    if config.posterior == "ladder":
-        return LadderPosterior(config.latents, std=config.posterior_std)
     if config.latents:
-        return HierarchicalPosterior(
-            config.latents,
-            _level_network(config, config.hidden),
-            evidence=config.hidden[-1] if config.hidden else 2 * max(config.latents),
-            std=config.posterior_std,
-        )
+        return posterior_of(config, stages_of(config, schema))
     steps: dict[str, Any] = {"transforms": config.transforms, "std": config.posterior_std}
     if config.posterior in ("iaf", "maf"):
         from variform.model.flows import IAFPosterior, MAFPosterior  # slow to import
@@ -261,12 +254,6 @@ def _build_posterior(config: ModelConfig) -> "Posterior":
         return on_sphere[config.posterior](config.dimensions, std=config.posterior_std)
     family = {"diagonal": DiagonalPosterior, "full": FullCovariancePosterior}[config.posterior]
     return family(config.latent_width, std=config.posterior_std)
-
-
-def _level_network(config: ModelConfig, hidden: tuple[int, ...]) -> LevelNetwork:
-    """Makes the network of a level."""
-    options = _dense_options(config)
-    return lambda given, width: MLP((given,), (2, width), hidden=hidden, **options)
 
 
 def _build_codes(config: ModelConfig) -> "Posterior":
@@ -319,9 +306,10 @@ def _build_prior(
         return _build_code_prior(config)
     if not config.latents:
         return _build_top(config, config.latent_width, schema, moments)
-    top = _build_top(config, config.latents[-1], schema, moments)
-    network = _level_network(config, _decoder_hidden(config))
-    return HierarchicalPrior(config.latents, network, top, std=config.posterior_std)
+    stages = stages_of(config, schema)
+    width = config.latents[-1] if stages is None else stages.widths[-1]
+    top = _build_top(config, width, schema, moments)
+    return prior_of(config, stages, _decoder_hidden(config), top)
 
 
 def _build_top(

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from variform.config.checks import checked
-from variform.distributions.hierarchy import Hierarchy, Level, Merged
+from variform.distributions.hierarchy import Hierarchy, Level, Merged, Trunk
 from variform.distributions.law import Law
 from variform.model.posteriors import DiagonalPosterior, Std, raw_name
 
@@ -18,6 +18,24 @@ Network = Callable[[int, int], nn.Module]
 """Makes a network from the width of what it gets to (2, the width of a latent)."""
 
 
+def level_networks(widths: Sequence[int], network: Network, evidence: int = 0) -> list[nn.Module]:
+    """The networks of the levels below the top, each of which gets all latents above it.
+
+    Args:
+        widths: $D_1, \\dots, D_L$; $z_1$ lies nearest to the data.
+        network: Makes one.
+        evidence: Numbers that each gets besides.
+
+    Example:
+        >>> [network.in_features for network in level_networks((3, 2, 1), lambda given, width: nn.Linear(given, width))]
+        [3, 1]
+    """
+    return [
+        network(evidence + sum(widths[number + 1 :]), width)
+        for number, width in enumerate(widths[:-1])
+    ]
+
+
 class HierarchicalPosterior(nn.Module):
     r"""$q(z|x) = q(z_L|x) \prod_{l<L} q(z_l | x, z_{l+1}, \dots, z_L)$, every factor a diagonal Gaussian.
 
@@ -26,41 +44,42 @@ class HierarchicalPosterior(nn.Module):
 
     Args:
         widths: $D_1, \dots, D_L$; $z_1$ lies nearest to the data.
-        network: Makes the network of a level from (evidence and what is above) to $(2, D_l)$.
-        evidence: Numbers of the encoder for each level below the top.
+        networks: Of each level below the top, from evidence and what the prior shows of the latents above to
+            $(2, D_l)$; $z_1$'s first.
+        evidence: Numbers of the encoder for each of them.
         std: As of `DiagonalPosterior`.
 
     Shape:
-        params (B, 2 D_L + (L - 1) evidence) to a law over (B, sum of widths).
+        params (B, 2 D_L + sum of evidence) to a law over (B, sum of widths).
 
     Reference:
         Tomczak and Welling (2018), section 4, for two levels; Burda, Grosse and Salakhutdinov (2016).
 
     Example:
         >>> from variform.model.networks import MLP
-        >>> family = HierarchicalPosterior((3, 2), lambda given, width: MLP((given,), (2, width)), evidence=7)
-        >>> family(torch.zeros(5, *family.params_shape)).rsample((4,)).shape
+        >>> from variform.model.priors import StandardNormalPrior
+        >>> prior = HierarchicalPrior((3, 2), [MLP((2,), (2, 3))], StandardNormalPrior(2))
+        >>> family = HierarchicalPosterior((3, 2), [MLP((9,), (2, 3))], evidence=(7,))
+        >>> family(torch.zeros(5, *family.params_shape), prior).rsample((4,)).shape
         torch.Size([4, 5, 5])
     """
 
     law_name = "Gaussians, each given the latents above"
-    merges = False
+    merges = True
 
     @checked
     def __init__(
         self,
         widths: Sequence[int],
-        network: Network,
+        networks: Sequence[nn.Module],
         *,
-        evidence: int,
+        evidence: Sequence[int],
         std: Std = "softplus",
     ) -> None:
         super().__init__()
-        self.widths, self.evidence, self.std = tuple(widths), evidence, std
-        self._parts = (2 * self.widths[-1], *(evidence for _ in self.widths[1:]))
-        self.networks = nn.ModuleList(
-            network(evidence + above, width) for above, width in _levels(self.widths)
-        )
+        self.widths, self.evidence, self.std = tuple(widths), tuple(evidence), std
+        self._parts = (2 * self.widths[-1], *self.evidence)
+        self.networks = nn.ModuleList(networks)
         self.families = _families(self.widths, std)
 
     def extra_repr(self) -> str:
@@ -83,15 +102,18 @@ class HierarchicalPosterior(nn.Module):
         top = len(self.widths)
         counts = {f"means μ of z{top}": self.widths[-1]}
         counts |= {f"{raw_name(self.std)} of z{top}": self.widths[-1]}
-        return counts | {f"evidence for z{level}": self.evidence for level in range(1, top)}
+        return counts | {
+            f"evidence for z{level}": width for level, width in enumerate(self.evidence, 1)
+        }
 
-    def forward(self, params: Tensor) -> Hierarchy:
-        """The law that `params` describe."""
+    def forward(self, params: Tensor, prior: "HierarchicalPrior") -> Hierarchy:
+        """The law that `params` describe, beside a prior that shows each level the latents above it."""
         params = params.to(torch.promote_types(params.dtype, torch.float32))
         top, *evidence = params.split(self._parts, -1)
         *families, family = self.families
         levels = map(Level, self.networks, families, evidence)
-        return Hierarchy(family(top.unflatten(-1, (2, -1))), list(levels), self.widths)
+        law = family(top.unflatten(-1, (2, -1)))
+        return Hierarchy(law, list(levels), self.widths, prior.trunk())
 
 
 class LadderPosterior(nn.Module):
@@ -113,7 +135,7 @@ class LadderPosterior(nn.Module):
     Example:
         >>> from variform.model.networks import MLP
         >>> from variform.model.priors import StandardNormalPrior
-        >>> prior = HierarchicalPrior((3, 2), lambda given, width: MLP((given,), (2, width)), StandardNormalPrior(2))
+        >>> prior = HierarchicalPrior((3, 2), [MLP((2,), (2, 3))], StandardNormalPrior(2))
         >>> family = LadderPosterior((3, 2))
         >>> family(torch.zeros(5, *family.params_shape), prior).rsample((4,)).shape
         torch.Size([4, 5, 5])
@@ -152,7 +174,7 @@ class LadderPosterior(nn.Module):
         params = params.to(torch.promote_types(params.dtype, torch.float32))
         both = params.unflatten(-1, (2, -1)).split(self.widths, -1)
         *own, top = [family(part) for family, part in zip(self.families, both, strict=True)]
-        return Hierarchy(top, list(map(Merged, own, prior.levels())), self.widths)
+        return Hierarchy(top, list(map(Merged, own, prior.levels())), self.widths, prior.trunk())
 
 
 class HierarchicalPrior(nn.Module):
@@ -160,8 +182,10 @@ class HierarchicalPrior(nn.Module):
 
     Args:
         widths: $D_1, \dots, D_L$; $z_1$ lies nearest to the data.
-        network: Makes the network of a level from what is above to $(2, D_l)$.
+        networks: Of each level below the top, from what it sees of the latents above to $(2, D_l)$; $z_1$'s first.
         top: The prior of $z_L$. The pseudo-inputs of a VampPrior are encoded to $q(z_L|u)$.
+        downwards: Of each level above the first, what makes of its latent, and of what it saw itself, what the level
+            below sees; by default a level sees all latents above, side by side.
         std: As of `DiagonalPosterior`.
 
     Reference:
@@ -170,20 +194,24 @@ class HierarchicalPrior(nn.Module):
     Example:
         >>> from variform.model.networks import MLP
         >>> from variform.model.priors import StandardNormalPrior
-        >>> prior = HierarchicalPrior((3, 2), lambda given, width: MLP((given,), (2, width)), StandardNormalPrior(2))
+        >>> prior = HierarchicalPrior((3, 2), [MLP((2,), (2, 3))], StandardNormalPrior(2))
         >>> prior(None).sample((4,)).shape
         torch.Size([4, 5])
     """
 
     @checked
     def __init__(
-        self, widths: Sequence[int], network: Network, top: nn.Module, *, std: Std = "softplus"
+        self,
+        widths: Sequence[int],
+        networks: Sequence[nn.Module],
+        top: nn.Module,
+        *,
+        downwards: Sequence[nn.Module] = (),
+        std: Std = "softplus",
     ) -> None:
         super().__init__()
         self.widths, self.std = tuple(widths), std
-        self.networks = nn.ModuleList(
-            network(above, width) for above, width in _levels(self.widths)
-        )
+        self.networks, self.downwards = nn.ModuleList(networks), nn.ModuleList(downwards)
         self.families = _families(self.widths[:-1], std)
         self.top = top
 
@@ -200,9 +228,13 @@ class HierarchicalPrior(nn.Module):
         """The laws of the levels below the top, z_1's first."""
         return list(map(Level, self.networks, self.families))
 
+    def trunk(self) -> Trunk:
+        """What a level sees of the latents above it."""
+        return Trunk(tuple(self.downwards))
+
     def forward(self, encode: "Encode | None") -> Hierarchy:
         """The law; a prior on top that is made from posteriors calls `encode`, of which it gets the top."""
-        return Hierarchy(self.top(_top_of(encode)), self.levels(), self.widths)
+        return Hierarchy(self.top(_top_of(encode)), self.levels(), self.widths, self.trunk())
 
 
 def _top_of(encode: "Encode | None") -> "Encode | None":
@@ -220,8 +252,3 @@ def _top_of(encode: "Encode | None") -> "Encode | None":
 
 def _families(widths: Sequence[int], std: Std) -> nn.ModuleList:
     return nn.ModuleList(DiagonalPosterior(width, std=std) for width in widths)
-
-
-def _levels(widths: Sequence[int]) -> list[tuple[int, int]]:
-    """Of each level below the top: the width of what is above, and its own."""
-    return [(sum(widths[number + 1 :]), width) for number, width in enumerate(widths[:-1])]

@@ -121,7 +121,7 @@ class MLP(nn.Module):
         context_dim: int = 0,
     ) -> None:
         super().__init__()
-        parts = _Parts(activation, gated, dropout, layer_norm, initialisation)
+        parts = Parts(activation, gated, dropout, layer_norm, initialisation)
         widths = [math.prod(in_shape) + context_dim, *hidden]
         self.layers = Layers(nn.Flatten(), *parts.dense(widths))
         self.output = parts.started(nn.Linear(widths[-1], math.prod(out_shape)))
@@ -192,8 +192,8 @@ class ConvolutionalEncoder(nn.Module):
         context_dim: int = 0,
     ) -> None:
         super().__init__()
-        parts = _Parts(activation, gated, dropout, layer_norm, initialisation, residual)
-        sizes = _sizes(in_shape, filters)
+        parts = Parts(activation, gated, dropout, layer_norm, initialisation, residual)
+        sizes = sizes_of_stages(in_shape, filters)
         layers: list[nn.Module] = []
         stages = itertools.pairwise([in_shape[0] + context_dim, *filters])
         for (given, wanted), size in zip(stages, sizes[:-1], strict=True):
@@ -258,8 +258,8 @@ class ConvolutionalDecoder(nn.Module):
         initialisation: InitialisationName = "torch",
     ) -> None:
         super().__init__()
-        parts = _Parts(activation, gated, dropout, layer_norm, initialisation, residual)
-        *larger, smallest = _sizes(out_shape, filters)
+        parts = Parts(activation, gated, dropout, layer_norm, initialisation, residual)
+        *larger, smallest = sizes_of_stages(out_shape, filters)
         widths = [math.prod(in_shape), *hidden]
         most = (parts.sums * filters[-1], *smallest)
         layers = [
@@ -313,7 +313,7 @@ class ResidualBlock(nn.Module):
 
 
 @dataclass(frozen=True)
-class _Parts:
+class Parts:
     """What the layers of a network are made of; arguments as of `MLP`."""
 
     activation: str
@@ -420,7 +420,7 @@ def _fans(layer: Layer) -> tuple[float, float]:
     return layer.in_channels * taps, layer.out_channels * taps / step
 
 
-def _sizes(shape: Sequence[int], filters: Sequence[int]) -> list[tuple[int, int]]:
+def sizes_of_stages(shape: Sequence[int], filters: Sequence[int]) -> list[tuple[int, int]]:
     """Height and width before each stage and after the last."""
     if len(shape) < 3:
         raise ValueError(
