@@ -39,6 +39,7 @@ from variform.model.posteriors import DiagonalPosterior
 from variform.model.priors import StandardNormalPrior, VampPrior
 from variform.model.vae import evaluating
 from variform.objectives import ELBO, IWAE
+from variform.pages.explorer.contents import held_draws
 from variform.runs.train import train_run
 
 SIZE, STD = 4, 0.5
@@ -433,3 +434,18 @@ def test_latent_images_are_trained_scored_and_loaded(tmp_path):
     again = load_vae(tmp_path / "run" / "model.safetensors")
     x = again.like(read("digits").test.prepared()[:5])
     torch.testing.assert_close(again.reconstruct(x), run.vae.reconstruct(x), rtol=0, atol=0)
+
+
+def test_a_page_draws_under_held_levels():
+    vae = tiny(latents=(3, 2, 1))
+    laws = held_draws(vae)
+    assert [law.name for law in laws] == [
+        "level 3 held, draw 1",
+        "level 3 held, draw 2",
+        "levels 3 to 2 held, draw 1",
+        "levels 3 to 2 held, draw 2",
+    ]
+    spreads = [np.ptp(law.codes, axis=0) > 0 for law in laws]
+    assert spreads[0].tolist() == [True] * 5 + [False]
+    assert spreads[2].tolist() == [True] * 3 + [False] * 3
+    assert held_draws(build_vae(ModelConfig(latent_dim=2), read("digits").schema)) == []

@@ -24,7 +24,7 @@ from variform.evaluation.sections import Lines, sections_of
 from variform.evaluation.tables import headings, numbers_table
 from variform.evaluation.verdict import placed
 from variform.model.vae import VAE, HasVAE, vae_of
-from variform.pages.explorer.contents import RowCount, draws, gather
+from variform.pages.explorer.contents import RowCount, draws, gather, held_draws
 from variform.pages.explorer.page import Page
 from variform.pages.explorer.page import render as render_page
 from variform.pages.explorer.payload import decoder_payload, remote_payload
@@ -194,7 +194,7 @@ def explorer_contents(
 ) -> dict[str, Any]:
     """What the explorer page of a run shows, without a decoder; arguments as of `explorer_page`."""
     prior, seed = prior_name(run.config.model), run.config.train.seed
-    laws = [draws(run.vae, f"the prior, {prior}", seed=seed)]
+    laws = [draws(run.vae, f"the prior, {prior}", seed=seed), *held_draws(run.vae, seed=seed)]
     for kind, sampler in SAMPLERS.items():
         if sampler_file(run, kind).is_file():
             try:

@@ -74,7 +74,7 @@ def _tables(found: Numbers) -> list[Lines]:
         "of all codes together add up to the rate."
     )
     if found["total_correlation"] is None:
-        note += " A single latent of a flow has no density in closed form: the parts by latent are missing."
+        note += " One dimension of such a posterior has no density in closed form: the parts by latent are missing."
     at_random = " at random" if found["is_sampled"] else ""
     return [Lines([f"{count:,} rows{at_random}, nats", "VAE"], rows, note=note)]
 

@@ -27,6 +27,7 @@ from variform.data.outlines import Layout
 from variform.data.schema import Ends, Schema
 from variform.data.sources import sprites
 from variform.distributions.gaussian import StandardNormal
+from variform.distributions.hierarchy import Hierarchy
 from variform.evaluation import exploration
 from variform.evaluation.embedding import EMBEDDINGS, EmbeddingName, embedded
 from variform.evaluation.illnesses.training import is_collapsed
@@ -46,6 +47,7 @@ LARGEST_SIDE = 64  # pixels of a thumbnail
 MOST_JUDGED = 2_000  # test rows among which the worst reconstructions are looked for
 WORST, OTHERS = 10, 30
 CODES = 640  # of each sampler
+_HELD = 2  # draws of upper latents that are held
 LEAST_OF_A_CURVE = 16  # columns
 
 
@@ -105,6 +107,27 @@ def draws(vae: VAE, name: str, *, seed: int = 0) -> Law:
         if isinstance(law, StandardNormal):
             return Law(name, None)
         return Law(name, law.sample(torch.Size((CODES,))).cpu().numpy())
+
+
+def held_draws(vae: VAE, *, seed: int = 0) -> list[Law]:
+    """Draws of a prior of several latents whose upper ones are held: two draws of these, for each number of levels.
+
+    Args:
+        vae: The model; one latent gives none.
+        seed: Seed of the draws.
+    """
+    with seeded(seed), evaluating(vae):
+        law = vae.latent_prior()
+        if not isinstance(law, Hierarchy):
+            return []
+        found, top = [], len(law.widths)
+        for held in range(1, top):
+            name = f"level {top} held" if held == 1 else f"levels {top} to {top - held + 1} held"
+            upper = law.sample(torch.Size((_HELD,)))[:, sum(law.widths[:-held]) :]
+            for number, one in enumerate(upper, 1):
+                z = law.below(one.expand(CODES, -1), draw=True)
+                found.append(Law(f"{name}, draw {number}", z.cpu().numpy()))
+    return found
 
 
 @checked
