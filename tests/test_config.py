@@ -520,6 +520,7 @@ CHANGED = {  # another value than the default of every option of an objective, a
     "warmup": {"warmup": 7},
     "cycles": {"cycles": 2, "beta_schedule": "cyclic", "warmup": 7},
     "free_bits": {"free_bits": 0.25},
+    "level_weights": {"level_weights": (1.0, 0.5)},
     "capacity": {"capacity": 3.0},
     "capacity_steps": {"capacity_steps": 9, "capacity": 3.0},
     "alpha": {"alpha": 2.0},

@@ -14,6 +14,7 @@ from variform import (
     ModelConfig,
     RunConfig,
     TrainConfig,
+    build_objective,
     build_vae,
     read,
 )
@@ -434,6 +435,25 @@ def test_latent_images_are_trained_scored_and_loaded(tmp_path):
     again = load_vae(tmp_path / "run" / "model.safetensors")
     x = again.like(read("digits").test.prepared()[:5])
     torch.testing.assert_close(again.reconstruct(x), run.vae.reconstruct(x), rtol=0, atol=0)
+
+
+def test_a_level_that_costs_nothing_is_left_out_of_the_loss():
+    """Loss = -log-likelihood + beta (w_1 KL_1 + w_2 KL_2), with the terms of each level from the same draws."""
+    vae, x, _ = exact_model(2, spoil=0.3)
+    for weights in ((1.0, 0.0), (0.5, 2.0)):
+        objective = ELBO(vae, beta=3.0, level_weights=weights)
+        torch.manual_seed(1)
+        terms = objective(x)
+        torch.manual_seed(1)
+        q, p = vae.encode(x), vae.latent_prior()
+        first, second = kl_by_level(q, p, q.rsample((1,)))[:, 0]
+        torch.testing.assert_close(terms.kl, first + second)
+        cost = 3 * (weights[0] * first + weights[1] * second)
+        torch.testing.assert_close(terms.loss, cost - terms.log_likelihood)
+    for options in ({"level_weights": (1.0,)}, {"level_weights": (1.0, 1.0), "free_bits": 0.1}):
+        with pytest.raises(ValueError, match="one number for each of several latents"):
+            ELBO(vae, **options)
+    assert build_objective(vae, TrainConfig(level_weights=(1.0, 0.5))).level_weights == (1.0, 0.5)
 
 
 def test_a_page_draws_under_held_levels():

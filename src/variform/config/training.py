@@ -68,6 +68,8 @@ class TrainConfig:
             default none, but a tenth of all steps in a run of few rows with convolutions whose batch is chosen.
         cycles: Cycles of the cyclic schedule; the weight rises in the first half of each.
         free_bits: Nats of each latent dimension whose KL costs nothing extra; 0 for none.
+        level_weights: Of several latents the weight of each one's KL beside beta, the one next to the data first, for
+            example 1,0.5.
         capacity: Nats that the KL term is held at, instead of beta; 0 for none.
         capacity_steps: Steps over which the capacity rises linearly from 0.
         alpha: Weight of the mutual information: of beta-tc (1 by default) and of info (0 by default); of m2 that of
@@ -143,6 +145,7 @@ class TrainConfig:
     warmup: Natural | None = None
     cycles: Count = 4
     free_bits: NotNegative = 0.0
+    level_weights: tuple[NotNegative, ...] = ()
     capacity: NotNegative = 0.0
     capacity_steps: Natural = 0
     alpha: NotNegative | None = None
@@ -312,7 +315,16 @@ _NOT_PRIVATE = (
 """Options that a private training cannot have: no gradient of each row alone, or a choice by other rows."""
 _BETA = ("beta", "beta_schedule", "warmup", "cycles")
 OBJECTIVE_OPTIONS: dict[str, tuple[str, ...]] = {
-    "elbo": ("samples", "kl", *_BETA, "free_bits", "capacity", "capacity_steps", "gamma"),
+    "elbo": (
+        "samples",
+        "kl",
+        *_BETA,
+        "free_bits",
+        "level_weights",
+        "capacity",
+        "capacity_steps",
+        "gamma",
+    ),
     "iwae": ("samples", "groups", "elbo_share", "gradient"),
     "piwae": ("samples", "groups", "gradient"),
     "hvae": ("samples", "leaps", "tempering"),

@@ -1,5 +1,6 @@
 """The evidence lower bound, and the autoencoder that it is without its KL term."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -41,6 +42,7 @@ class ELBO(Objective):
         free_bits: Nats per latent dimension that are free; 0 for none.
         capacity: C in nats, a number or a function of the optimiser's step (see `warmup`); None for none.
         gamma: Weight of the distance of the KL term from the capacity.
+        level_weights: Of several latents the weight of each one's KL beside beta, z_1's first; by default 1 each.
 
     Shape:
         x (B, *event) to three tensors (B,), in nats.
@@ -76,6 +78,7 @@ class ELBO(Objective):
         free_bits: NotNegative = 0.0,
         capacity: float | Schedule | None = None,
         gamma: NotNegative = 1000.0,
+        level_weights: Sequence[float] = (),
     ) -> None:
         super().__init__(vae, beta=beta)
         if free_bits and (capacity is not None or kl == "monte-carlo"):
@@ -95,6 +98,13 @@ class ELBO(Objective):
                 f"`free_bits` need a diagonal posterior and prior, or several latents; got "
                 f"{type(self.vae.posterior).__name__} and {type(self.vae.prior).__name__}. Use others, or leave "
                 "`free_bits` out."
+            )
+        of_levels = len(q.widths) if isinstance(q, Hierarchy) and kl != "monte-carlo" else 0
+        self.level_weights = tuple(level_weights)
+        if level_weights and (free_bits or capacity is not None or len(level_weights) != of_levels):
+            raise ValueError(
+                "`level_weights` must be one number for each of several latents, without `free_bits`, `capacity` and "
+                f"`kl='monte-carlo'`; got {self.level_weights} for {of_levels or 'one'}. Give as many, or leave it out."
             )
         self.samples, self.kl, self.free_bits, self.gamma = samples, kl, free_bits, gamma
         self.capacity: Schedule | None = (
@@ -125,6 +135,8 @@ class ELBO(Objective):
             "kl": self.kl,
             "free_bits": self.free_bits,
         }
+        if self.level_weights:
+            values["level_weights"] = self.level_weights
         if self.capacity is not None:
             steps = (0, 1, 100, 10_000, 10**9)
             values |= {"capacity": [self._capacity_at(step) for step in steps], "gamma": self.gamma}
@@ -155,7 +167,10 @@ class ELBO(Objective):
             reward = of_draws - self.weight * apart.to(of_draws)
             log_likelihood = log_likelihood + leave_one_out(reward, q.log_prob(z))
         cost = self.weight * divergence
-        if self.free_bits and by_level is not None and isinstance(q, Hierarchy):
+        if self.level_weights and by_level is not None:
+            weights = by_level.new_tensor(self.level_weights)
+            cost = self.weight * (weights @ by_level)  # eq: level-weights
+        elif self.free_bits and by_level is not None and isinstance(q, Hierarchy):
             free = self.free_bits * by_level.new_tensor(q.widths)
             cost = self.weight * by_level.mean(1).maximum(free).sum()
         elif self.free_bits:
