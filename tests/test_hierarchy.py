@@ -26,6 +26,7 @@ from variform.evaluation.annealing import Walk, anneal
 from variform.evaluation.exploration import redrawn
 from variform.evaluation.log_likelihood import score
 from variform.evaluation.refinement import refine
+from variform.export.handover import hand_over
 from variform.export.model_file import load_vae
 from variform.model.hierarchy import (
     HierarchicalPosterior,
@@ -369,6 +370,8 @@ def test_held_levels_stay_and_those_below_are_drawn_anew():
 def test_what_several_latents_cannot_be_is_refused(options, message):
     with pytest.raises(ValueError, match=message):
         require_effect(ModelConfig(**options))
+    with pytest.raises(ValueError, match=message):
+        build_vae(ModelConfig(**options), read("digits").schema)
 
 
 def test_refining_a_level_that_is_off_brings_it_back():
@@ -454,6 +457,13 @@ def test_a_level_that_costs_nothing_is_left_out_of_the_loss():
         with pytest.raises(ValueError, match="one number for each of several latents"):
             ELBO(vae, **options)
     assert build_objective(vae, TrainConfig(level_weights=(1.0, 0.5))).level_weights == (1.0, 0.5)
+
+
+@pytest.mark.parametrize("form", ["onnx", "numpy"])
+def test_the_encoder_of_levels_does_not_leave_torch_and_says_so(form, tmp_path):
+    with pytest.raises(ValueError, match="no step for HierarchicalPosterior"):
+        hand_over(tiny(), form, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_page_draws_under_held_levels():

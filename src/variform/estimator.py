@@ -192,7 +192,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     _parameter_constraints: dict[str, Any] = {  # noqa: RUF012 (scikit-learn's name and type)
         "latent_dim": [_between(1, whole=True), *_choices(Literal["auto"])],
         "likelihood": [StrOptions({"auto", *_LIKELIHOOD_NAMES})],  # pyrefly: ignore[bad-instantiation]
-        "posterior": _choices(_MODEL["posterior"]),
+        "posterior": _choices(PosteriorName),
         "prior": _choices(PriorName),
         "hidden": ["array-like"],
         "activation": _choices(ActivationName),

@@ -253,7 +253,7 @@ def require_effect(model: ModelConfig) -> None:
 or use `prior` mixture or vamp.
     """
     _require_effect_beside_own(model)
-    _require_levels(model)
+    require_levels(model)
     require(
         model.posterior not in CODED or model.latent_dim in (None, model.latent_width),
         "`latent_dim` must be left out where all latents are codes, whose number and values say it",
@@ -274,8 +274,15 @@ or use `prior` mixture or vamp.
             require(False, rule, value, f"Leave it out, or use {instead}.")
 
 
-def _require_levels(model: ModelConfig) -> None:
-    """Refuse what several latents cannot be, and what only they have."""
+def require_levels(model: ModelConfig) -> None:
+    """Refuse what several latents cannot be, and what only they have.
+
+    Raises:
+        ValueError: for the first such option.
+
+    Example:
+        >>> require_levels(ModelConfig(latents=(20, 10)))
+    """
     if not model.latents:
         require(
             model.network != "very-deep",

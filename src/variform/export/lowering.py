@@ -545,8 +545,8 @@ def no_step_for(part: nn.Module) -> str:
     """What is said of a part without steps."""
     name = str(part).splitlines()[0].removesuffix("(")  # a module of modules prints many lines
     return (
-        f"what leaves torch must be made of the parts that build_vae uses; there is no step for {name}."
-        " Use the model in Python, or build it from those parts."
+        f"what leaves torch must be made of parts that have steps; there is no step for {name}. Use the model in "
+        "Python, serve it with variform serve, or build it from other parts."
     )
 
 

@@ -9,7 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from variform.config.checks import checked
-from variform.config.model import CODE_PRIORS, CODED, LATENTS, OWN_PARTS, ModelConfig
+from variform.config.model import (
+    CODE_PRIORS,
+    CODED,
+    LATENTS,
+    OWN_PARTS,
+    ModelConfig,
+    require_levels,
+)
 from variform.data.schema import Schema
 from variform.model.codes import (
     AutoregressivePrior,
@@ -137,6 +144,7 @@ def _own_networks(
 
 def completed(config: ModelConfig, schema: Schema) -> ModelConfig:
     """The configuration with what it leaves open, as far as the schema tells it."""
+    require_levels(config)
     likelihood = config.likelihood
     if likelihood == "auto":
         likelihood = usual_likelihood(schema)

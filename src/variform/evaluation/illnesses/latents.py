@@ -93,12 +93,7 @@ def _how_to_reach(case: Case, steps: int) -> tuple[str, list[dict[str, Any]]]:
             f"More samples hardly help: evaluate with `refine={ENOUGH_STEPS}`.",
             [{"refine": ENOUGH_STEPS}],
         )
-    from variform.model.posteriors import (
-        DiagonalPosterior,
-        FullCovariancePosterior,
-        PlanarPosterior,
-    )
-    from variform.model.spaces import space_of
+    from variform.model.spaces import space_of  # of torch, which this room is read without
 
     assert case.vae is not None
     if not space_of(case.vae).is_flat:
@@ -107,19 +102,34 @@ def _how_to_reach(case: Case, steps: int) -> tuple[str, list[dict[str, Any]]]:
             "richer one here.",
             [],
         )
-    family, options = (
-        "more `transforms`",
-        [{"transforms": 2 * (case.model.transforms if case.model else 3)}],
-    )
-    if isinstance(case.vae.posterior, DiagonalPosterior):
-        family = "`posterior='full'` or `posterior='iaf'`"
-        options = [{"posterior": "iaf"}, {"posterior": "full"}]
-    elif isinstance(case.vae.posterior, FullCovariancePosterior | PlanarPosterior):
-        family, options = "`posterior='iaf'`", [{"posterior": "iaf"}]
+    family, options = _richer(case)
     return (
         f"More steps hardly help either: p(z|x) is of another shape than the family of q(z|x). Train with {family}.",
         options,
     )
+
+
+def _richer(case: Case) -> tuple[str, list[dict[str, Any]]]:
+    """The families that hold more laws than a model's, and the options that ask for them."""
+    from variform.model.posteriors import (
+        DiagonalPosterior,
+        FullCovariancePosterior,
+        PlanarPosterior,
+    )
+
+    assert case.vae is not None
+    model, posterior = case.model, case.vae.posterior
+    if isinstance(posterior, DiagonalPosterior):
+        return (
+            "`posterior='full'` or `posterior='iaf'`",
+            [{"posterior": "iaf"}, {"posterior": "full"}],
+        )
+    if isinstance(posterior, FullCovariancePosterior | PlanarPosterior):
+        return "`posterior='iaf'`", [{"posterior": "iaf"}]
+    if model is not None and model.latents:
+        wider = [2 * width for width in model.hidden]
+        return "wider `hidden`", [{"hidden": wider}]
+    return "more `transforms`", [{"transforms": 2 * (model.transforms if model else 3)}]
 
 
 def small_encoder(case: Case) -> Sequence[Finding]:
