@@ -25,6 +25,7 @@ OTHERS = {
     "VAE_LinNF VAE_IAF HVAE RHVAE SVAE PoincareVAE MSSSIM_VAE VQVAE HRQVAE Adversarial_AE VAEGAN RAE_L2 RAE_GP",
     "PyTorch-VAE": "VanillaVAE BetaVAE BetaTCVAE CategoricalVAE ConditionalVAE DFCVAE DIPVAE FactorVAE GammaVAE HVAE "
     "InfoVAE IWAE JointVAE LogCoshVAE LVAE MIWAE MSSIMVAE SWAE TwoStageVAE VampVAE VQVAE WAE_MMD",
+    "MultiVae": "CVAE JMVAE TELBO MVAE MMVAE MMVAEPlus MoPoE MVTCAE DMVAE JNF Nexus CMVAE CRMVAE MHVAE",
     "disent": "Ae Vae BetaVae DipVae InfoVae BetaTcVae DfcVae TripletVae TripletAe AdaVae AdaAe",
 }
 

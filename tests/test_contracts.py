@@ -251,6 +251,7 @@ OBJECTIVES = {
         "discriminator": (8,),
     },
     "hvae": {"objective": "hvae", "leaps": 2, "tempering": 0.5},
+    "vae-gan": {"objective": "vae-gan", "discriminator": (8,)},
     "rae, l2": {"objective": "rae"},
     "rae, gradient": {"objective": "rae", "regulariser": "gradient"},
     "rae, spectral": {"objective": "rae", "regulariser": "spectral"},

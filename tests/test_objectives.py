@@ -323,6 +323,9 @@ GIVEN = {
     "wae": {"samples": 3, "penalty": 3.5, "deterministic": False},
     "factor": {"samples": 3, "gamma": 2.5},
     "hvae": {"samples": 3, "leaps": 2, "tempering": 0.5},
+    "ms-ssim": {"samples": 3, "penalty": 3.5},
+    "perceptual": {"samples": 3, "penalty": 3.5},
+    "vae-gan": {"samples": 3, "penalty": 3.5, "gamma": 2.5},
     "rae": {"regulariser": "spectral", "penalty": 3.5},
 }
 

@@ -51,7 +51,8 @@ class TrainConfig:
             with groups MIWAE, with a share of the ELBO CIWAE; `piwae`; `hvae`, whose samples take leapfrog steps;
             `beta-tc`, the KL term in three parts; `dip-i` and `dip-ii`, a penalty on the latents' covariance; `info`
             (InfoVAE) and `wae`, a distance of all latents from the prior; `factor` (FactorVAE), a discriminator; `m2`,
-            labels that only some rows have; `autoencoder`, without any prior, to compare with; `rae`, an autoencoder
+            labels that only some rows have; `ms-ssim`, `perceptual` and `vae-gan`, a term beside the ELBO for how alike
+            decoded rows look, no bound; `autoencoder`, without any prior, to compare with; `rae`, an autoencoder
             whose decoder is kept smooth.
         samples: L or K, the Monte-Carlo samples of z per example in the objective; of iwae and piwae, per group.
         groups: M, groups of samples of iwae and piwae, whose bounds are averaged.
@@ -75,9 +76,9 @@ class TrainConfig:
         alpha: Weight of the mutual information: of beta-tc (1 by default) and of info (0 by default); of m2 that of
             the classifier (10 by default).
         gamma: Weight of the distance from the capacity (1000 by default), of the dimension-wise KL of beta-tc (1), or
-            of the total correlation of factor (10).
-        penalty: Weight of the penalty of dip-i, dip-ii (off the diagonal; 10 by default), info (1000), wae (10) and rae
-            (0.001).
+            of the total correlation of factor (10), or of the game of vae-gan (1).
+        penalty: Weight of the penalty of dip-i, dip-ii (off the diagonal; 10 by default), info (1000), wae (10),
+            ms-ssim (10), perceptual (10), vae-gan (1; of the features) and rae (0.001).
         penalty_diagonal: Weight of the diagonal's penalty; by default that of `penalty`, of dip-i ten times as much.
         distance: Of wae, how far all latents are from the prior: `mmd`, the maximum mean discrepancy; `sliced`, the
             sliced Wasserstein distance (SWAE); `adversarial`, by a discriminator (WAE-GAN, adversarial autoencoder).
@@ -85,7 +86,7 @@ class TrainConfig:
         deterministic: Take the mean of q(z|x) as z in wae, and not a draw from it.
         regulariser: What rae penalises of the decoder: `l2`, its squared weights; `gradient`, how fast its output
             changes with z; `spectral`, the squared largest singular value of each layer.
-        discriminator: Widths of the hidden layers of the discriminator of factor and of the adversarial wae.
+        discriminator: Widths of the hidden layers of the discriminator of factor, vae-gan and the adversarial wae.
         noise: Noise on what the encoder sees in training, so that the model learns to remove it: `salt-and-pepper`
             (entries become the least or the greatest value), `gaussian`, `masking` (entries become 0).
         noise_level: Share of the entries that are replaced, or the standard deviation of gaussian noise in the units
@@ -222,7 +223,7 @@ class TrainConfig:
             >>> TrainConfig(objective="factor").has_discriminator
             True
         """
-        return self.objective == "factor" or self.distance == "adversarial"
+        return self.objective in ("factor", "vae-gan") or self.distance == "adversarial"
 
     def _require_effect(self) -> None:
         """Refuse options that the objective does not use, and what does not go together."""
@@ -299,7 +300,11 @@ class TrainConfig:
             self.patience,
             f"Use `patience={3 * self.plateau_patience}`.",
         )
-        what = "`objective='factor'`" if self.objective == "factor" else "`distance='adversarial'`"
+        what = (
+            "`distance='adversarial'`"
+            if self.objective == "wae"
+            else f"`objective={self.objective!r}`"
+        )
         require(
             not self.has_discriminator or self.optimizer != "rmsprop",
             f"{what} needs adam, which its discriminator is trained with",
@@ -334,6 +339,9 @@ OBJECTIVE_OPTIONS: dict[str, tuple[str, ...]] = {
     "info": ("samples", "kl", "alpha", "penalty"),
     "wae": ("samples", "penalty", "distance", "slices", "deterministic", "discriminator"),
     "factor": ("samples", "kl", *_BETA, "gamma", "discriminator"),
+    "ms-ssim": ("samples", "kl", *_BETA, "penalty"),
+    "perceptual": ("samples", "kl", *_BETA, "penalty"),
+    "vae-gan": ("samples", "kl", *_BETA, "penalty", "gamma", "discriminator"),
     "m2": ("samples", "kl", *_BETA, "alpha"),
     "autoencoder": (),
     "rae": (*_BETA, "penalty", "regulariser"),

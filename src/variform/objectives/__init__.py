@@ -1,12 +1,13 @@
 """Objectives: a batch becomes terms; training minimises `terms.loss`.
 
 `objective` holds the contract, `elbo` the evidence lower bound, `importance` the bounds from several weights,
-`hamiltonian` one whose draws walk,
-`disentangling` and `matching` what looks at the posteriors of a batch together, with networks of `discriminators`,
-`regularised` autoencoders with a smooth decoder, `semi_supervised` labels that are inferred, `corruption` noise on what
-the encoder sees, `schedules` weights that change with the step.
+`hamiltonian` one whose draws walk, `disentangling` and `matching` what looks at the posteriors of a batch together,
+with networks of `discriminators`, `regularised` autoencoders with a smooth decoder, `beside` terms beside the ELBO by
+`similarity`, `semi_supervised` labels that are inferred, `corruption` noise on what the encoder sees, `schedules`
+weights that change with the step.
 """
 
+from variform.objectives.beside import SSIMVAE, VAEGAN, PerceptualVAE
 from variform.objectives.corruption import Corruption
 from variform.objectives.disentangling import DIPVAE, BetaTCVAE, FactorVAE
 from variform.objectives.elbo import ELBO, Autoencoder
@@ -25,6 +26,8 @@ __all__ = [
     "IWAE",
     "PIWAE",
     "RAE",
+    "SSIMVAE",
+    "VAEGAN",
     "WAE",
     "Autoencoder",
     "BetaTCVAE",
@@ -32,6 +35,7 @@ __all__ = [
     "FactorVAE",
     "InfoVAE",
     "Objective",
+    "PerceptualVAE",
     "Schedule",
     "SemiSupervised",
     "Terms",

@@ -13,6 +13,8 @@ from variform.objectives import (
     IWAE,
     PIWAE,
     RAE,
+    SSIMVAE,
+    VAEGAN,
     WAE,
     Autoencoder,
     BetaTCVAE,
@@ -20,6 +22,7 @@ from variform.objectives import (
     FactorVAE,
     InfoVAE,
     Objective,
+    PerceptualVAE,
     Schedule,
     SemiSupervised,
     cosine,
@@ -38,6 +41,9 @@ _CLASSES: dict[str, Callable[..., Objective]] = {
     "info": InfoVAE,
     "wae": WAE,
     "factor": FactorVAE,
+    "ms-ssim": SSIMVAE,
+    "perceptual": PerceptualVAE,
+    "vae-gan": VAEGAN,
     "m2": SemiSupervised,
     "autoencoder": Autoencoder,
     "rae": RAE,
@@ -86,7 +92,7 @@ def _build_objective(vae: VAE, config: TrainConfig, rows: int | None) -> Objecti
         options["capacity"] = (
             warmup(config.capacity, config.capacity_steps) if config.capacity else None
         )
-    if "discriminator" in names:
+    if "discriminator" in names or config.objective == "perceptual":
         options["seed"] = config.seed
     if config.objective == "beta-tc":
         options["rows"] = _required(rows)

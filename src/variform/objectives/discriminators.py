@@ -37,8 +37,20 @@ def judged(network: nn.Module, points: Tensor) -> Tensor:
         >>> points.grad is None, network.output.weight.grad is None
         (False, True)
     """
-    frozen = {name: value.detach() for name, value in network.named_parameters()}
-    return functional_call(network, frozen, (points,)).squeeze(-1)
+    return frozen(network, points).squeeze(-1)
+
+
+def frozen(network: nn.Module, points: Tensor) -> Tensor:
+    """What a network gives for points, through whose weights no gradient passes.
+
+    Example:
+        >>> import torch
+        >>> layer = nn.Linear(3, 2)
+        >>> frozen(layer, torch.zeros(5, 3)).requires_grad
+        False
+    """
+    weights = {name: value.detach() for name, value in network.named_parameters()}
+    return functional_call(network, weights, (points,))
 
 
 def surprise(network: nn.Module, real: Tensor, made: Tensor) -> Tensor:
