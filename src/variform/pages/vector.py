@@ -100,7 +100,7 @@ def drawing_of(figure: Figure, title: str, say: Say = str) -> Drawing | None:
     return Drawing(say(heading), note, parts, keys)
 
 
-_DARK = {"--ink": "#e6e9eb", "--soft": "#a3adb5", "--line": "#363d43", "--paper": "#15191c"}
+_DARK = {"ink": "#e6e9eb", "soft": "#a3adb5", "line": "#363d43", "paper": "#15191c"}
 
 
 def themed(svg: str) -> str:
@@ -114,12 +114,12 @@ def themed(svg: str) -> str:
         >>> '<path style="stroke: var(--paper)"/>' in drawing, "@media (prefers-color-scheme: dark)" in drawing
         (True, True)
     """
-    light = {name[4:-1]: colour for colour, name in _COLOURS.items()}
-    dark = _DARK | {f"--c{number}": colour for number, colour in enumerate(DARK_PALETTE)}
+    light = {name[6:-1]: colour for colour, name in _COLOURS.items()}
+    dark = _DARK | {f"c{number}": colour for number, colour in enumerate(DARK_PALETTE)}
     coloured = _COLOUR.sub(lambda found: _COLOURS[found[0]], svg)
 
     def rule(colours: Mapping[str, str]) -> str:
-        return ";".join(f"{name}:{colour}" for name, colour in colours.items())
+        return ";".join(f"--{name}:{colour}" for name, colour in colours.items())
 
     style = (
         f"<style>svg{{color-scheme:light dark;{rule(light)}}} "
