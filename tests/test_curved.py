@@ -20,7 +20,7 @@ from variform.distributions import (
 )
 from variform.distributions.hyperbolic import from_tangent, to_tangent
 from variform.evaluation.annealing import anneal
-from variform.evaluation.exploration import encode, interpolation
+from variform.evaluation.exploration import encode, interpolation, traversals
 from variform.evaluation.log_likelihood import score
 from variform.evaluation.samplers import fit_flow, fit_mixture, fit_posteriors
 from variform.model.curved import (
@@ -38,6 +38,7 @@ from variform.model.priors import StandardNormalPrior, VampPrior
 from variform.model.spaces import Ball, Sphere, space_of
 from variform.model.vae import VAE
 from variform.objectives import ELBO
+from variform.pages.explorer import contents
 from variform.training.fit import fit
 
 ZONAL = (VonMisesFisher, PowerSpherical)
@@ -423,6 +424,32 @@ def test_what_needs_flat_latents_says_so_and_refining_does_not(name):
             build_objective(vae, TrainConfig(objective=objective), rows=100)
     before, after = (score(vae, few, samples=50, refine=steps) for steps in (0, 30))
     assert (after.elbo > before.elbo - 0.05).all() and (after.elbo - before.elbo).mean() > 0.1
+
+
+@pytest.mark.usefixtures("single_precision")
+def test_pictures_and_the_page_stay_on_the_space():
+    """Every point that a traversal or the page's grid decodes lies on the sphere, or within the ball."""
+    splits = read("digits")
+    sphere, ball = (
+        build_vae(ModelConfig(latent_dim=2, posterior=name, hidden=(8,)), splits.schema)
+        for name in ("von-mises-fisher", "wrapped-normal")
+    )
+    for vae, found in ((sphere, []), (ball, [])):
+        vae.decoder.register_forward_pre_hook(lambda _, given, kept=found: kept.append(given[0]))
+        traversals(vae, np.ones(vae.latent_dim))
+        lengths = torch.cat(found).norm(dim=1)
+        if vae is sphere:
+            torch.testing.assert_close(lengths, torch.ones_like(lengths))
+        assert lengths.max() < 1 + 1e-6
+    numbers = {"kl_per_dimension": None, "active_units": {"variances": [1, 1, 1]}}
+    means = encode(sphere, splits.test)[0]
+    shown = contents._latents(sphere, means, numbers, "uniform")
+    assert shown["space"]["axes"] == np.eye(3).tolist() and np.abs(shown["ranges"]).max() <= 1
+    wide = build_vae(
+        ModelConfig(latent_dim=5, posterior="power-spherical", hidden=(8,)), splits.schema
+    )
+    axes = np.array(contents._space(wide, encode(wide, splits.test)[0])["axes"])
+    np.testing.assert_allclose(axes @ axes.T, np.eye(3), atol=1e-6)
 
 
 def test_a_prior_of_another_space_is_refused():

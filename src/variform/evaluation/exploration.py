@@ -312,7 +312,12 @@ def manifold_points(vae: VAE, size: int = 20, *, seed: int = 0) -> tuple[Array, 
         strips = draws[draws[:, 0].argsort()].reshape(size, -1, 2)
         second = np.quantile(strips[:, :, 1], quantiles.numpy(), axis=1)
         first = np.broadcast_to(np.median(strips[:, :, 0], axis=1), (size, size))
-    return np.stack([first, second], -1), quantiles.numpy()
+    return within(vae, np.stack([first, second], -1)), quantiles.numpy()
+
+
+def within(vae: VAE, points: Array) -> Array:
+    """The points of the model's space that are nearest to others, of the same shape."""
+    return space_of(vae).nearest(torch.from_numpy(points)).numpy()
 
 
 def latent_map(means: Array) -> tuple[Array, tuple[str, str]]:
@@ -416,7 +421,7 @@ def traversals(
     z = np.zeros((len(order), steps, vae.latent_dim)) + others
     for row, latent in enumerate(order):
         z[row, :, latent] = path[:, latent]
-    return decode(vae, z, context=context), positions, order
+    return decode(vae, within(vae, z), context=context), positions, order
 
 
 @checked

@@ -22,6 +22,10 @@ class Space:
 
     name = "flat"
     is_flat = True
+    is_plane = True
+    """Whether a plane through points of it is in it too."""
+    radius = math.inf
+    """What no number of a point exceeds."""
     has_densities = True
     """Whether laws over it have densities: over codes they have probabilities, and draws that do not move."""
 
@@ -57,7 +61,8 @@ class Sphere(Space):
     """
 
     name = "a sphere"
-    is_flat = False
+    is_flat = is_plane = False
+    radius = 1.0
 
     def between(self, start: Tensor, end: Tensor, share: Tensor) -> Tensor:
         """As of `Space`."""
@@ -100,10 +105,11 @@ class Ball(Space):
     """
 
     name = "the Poincaré ball"
-    is_flat = False
+    is_flat = is_plane = False
 
     def __init__(self, curvature: float) -> None:
         self.curvature = curvature
+        self.radius = 1 / math.sqrt(curvature)
 
     def between(self, start: Tensor, end: Tensor, share: Tensor) -> Tensor:
         """As of `Space`; in double precision inside."""

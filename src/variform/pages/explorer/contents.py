@@ -17,6 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 from variform.config.checks import Range, checked
+from variform.config.model import latents_name
 from variform.config.options import in_options
 from variform.config.units import name_and_unit
 from variform.config.words import counted
@@ -32,6 +33,7 @@ from variform.evaluation import exploration
 from variform.evaluation.embedding import EMBEDDINGS, EmbeddingName, embedded
 from variform.evaluation.illnesses.training import is_collapsed
 from variform.evaluation.log_likelihood import squared_error
+from variform.model.spaces import Ball, Sphere, space_of
 from variform.model.vae import VAE, evaluating
 from variform.pages.palette import DARK_PALETTE, PALETTE
 from variform.system.draws import seeded
@@ -170,11 +172,11 @@ def gather(
     context = splits.train.typical_context()
     return {
         "title": schema.source,
-        "summary": f"{rows['total']:,} rows, {counted(vae.latent_dim, 'latent dimension')}",
+        "summary": f"{rows['total']:,} rows, {_latents_name(vae)}",
         "event": event(schema),
         "collapsed": is_collapsed(numbers),
         "latents": _latents(vae, means, numbers, prior),
-        "plane": _plane(means),
+        "plane": _plane(means) if space_of(vae).is_plane else None,
         "embedding": _embedded(means, embedding, seed),
         "rows": rows,
         "conditions": _conditions(splits.train),
@@ -700,11 +702,36 @@ def _latents(vae: VAE, means: Array, numbers: dict[str, Any], prior: str) -> dic
         "order": np.argsort(-measure, kind="stable").tolist(),
         "measure": measure.tolist(),
         **about,
-        "ranges": _ranges(means, standard=is_standard),
+        "ranges": _ranges(means, standard=is_standard, most=space_of(vae).radius),
         "prior": prior,
         "standard": is_standard,
         "grid": _grid(vae),
+        "space": _space(vae, means),
     }
+
+
+def _latents_name(vae: VAE) -> str:
+    if vae.config is None:
+        return counted(vae.latent_dim, "latent dimension")
+    return latents_name(vae.config)
+
+
+def _space(vae: VAE, means: Array) -> dict[str, Any] | None:
+    """Where latents lie, if not in a flat space: the axes of the globe that shows a sphere, the radius of a ball."""
+    space = space_of(vae)
+    if isinstance(space, Ball):
+        return {"kind": "ball", "radius": space.radius, "axes": None}
+    if not isinstance(space, Sphere):
+        return None
+    axes = None
+    if vae.latent_dim == 3:
+        axes = np.eye(3)
+    elif (
+        vae.latent_dim > 3
+    ):  # those along which the rows lie furthest from the middle of the sphere
+        axes = np.linalg.svd(means.astype(np.float64), full_matrices=False)[2][:3]
+    is_shown = axes is not None and len(axes) == 3
+    return {"kind": "sphere", "radius": 1.0, "axes": axes.tolist() if is_shown else None}
 
 
 def _law(vae: VAE) -> Any:
@@ -712,14 +739,14 @@ def _law(vae: VAE) -> Any:
         return vae.latent_prior()
 
 
-def _ranges(means: Array, *, standard: bool) -> list[list[float]]:
-    """How far the slider of each latent goes: over the data, and under N(0, I) at least from -3 to 3."""
+def _ranges(means: Array, *, standard: bool, most: float) -> list[list[float]]:
+    """How far the slider of each latent goes: over the data, under N(0, I) from -3 to 3 at least, never beyond `most`."""
     low, high = np.quantile(means, [0.002, 0.998], axis=0)
     margin = 0.1 * (high - low) + 1e-3
     least = 3.0 if standard else 0.0
     begin = np.minimum(low - margin, -least)
     end = np.maximum(high + margin, least)
-    return np.stack([begin, end], 1).round(3).tolist()
+    return np.stack([begin, end], 1).clip(-most, most).round(3).tolist()
 
 
 def _grid(vae: VAE, size: int = 16) -> str | None:

@@ -7,6 +7,7 @@
  * @import { App, KeptPart, Label, State } from "./types.js"
  */
 
+import { curvedPlane, firstCurved } from "./curved.js";
 import { readZoom, writeZoom } from "./frame.js";
 import { Plane } from "./geometry.js";
 import { readLimits, writeLimits } from "./quantities.js";
@@ -92,10 +93,10 @@ function shared({ contents, world, views, first }) {
     labels: { start: [], read: readLabels, write: writeLabels },
     theme: { start: "auto", read: oneOf(THEMES) },
     plane: {
-      start: Plane.first(latents, plane),
+      start: firstCurved(latents) ?? Plane.first(latents, plane),
       read: (text) => {
-        const isKnown = text === PICTURE ? Boolean(contents.embedding) : Plane.isKnown(text, latents, plane);
-        return isKnown ? text : undefined;
+        if (text === PICTURE) return contents.embedding ? text : undefined;
+        return curvedPlane(text, latents) || Plane.isKnown(text, latents, plane) ? text : undefined;
       },
     },
     colour: { start: colour.name, read: oneOf(["", ...columns.map(({ name }) => name)]) },

@@ -10,6 +10,7 @@
 import { Address, MOST_PINS, PICTURE, THEMES } from "./address.js";
 import { csvOf, floatsOf, npyOf, save } from "./bytes.js";
 import { colouring, numbersOf, titleOf, wordsOf } from "./colouring.js";
+import { curvedPlane, Globe, spaceOf } from "./curved.js";
 import { Designs } from "./designs.js";
 import { button, byId, element, text, unbroken } from "./elements.js";
 import { Cloud, Picture, Plane } from "./geometry.js";
@@ -93,6 +94,7 @@ export class App {
     this.decoder = decoder;
     Theme.palettes = contents.palettes;
     this.views = VIEWS.filter((view) => (!contents.collapsed || !view.isOfLatents) && view.isFor(contents));
+    this.space = spaceOf(contents.latents);
     this.first = contents.collapsed ? RebuiltView : this.views[0];
     /** @type {Hand} */
     this.hand = {
@@ -161,6 +163,7 @@ export class App {
   /** @param {Partial<State>} changes */
   set(changes) {
     Object.assign(this.state, changes);
+    this.state.z = this.space.nearest(this.state.z);
     this.live = this.state.z;
     this.schedule(true);
     clearTimeout(this._writing);
@@ -169,12 +172,13 @@ export class App {
 
   /** @param {Point} z */
   follow(z) {
-    this.live = z;
+    this.live = this.space.nearest(z);
     this.schedule(false);
   }
 
-  /** @param {Point} z */
-  pin(z) {
+  /** @param {Point} at */
+  pin(at) {
+    const z = this.space.nearest(at);
     const { pins } = this.state;
     if (pins.length < MOST_PINS) this.set({ z, pins: [...pins, z] });
     else {
@@ -370,7 +374,8 @@ export class App {
     const made =
       plane === PICTURE
         ? new Picture(embedding.name, floatsOf(embedding.places), this.world.cloud)
-        : Plane.named(plane, latents, pca);
+        : (curvedPlane(plane, latents) ?? Plane.named(plane, latents, pca));
+    if (made instanceof Globe) this._planes.clear(); // one for each turn would be many
     this._planes.set(plane, made);
     return made;
   }

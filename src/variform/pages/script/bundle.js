@@ -207,8 +207,9 @@ say(text2),t=(strings,...values)=>words.
 fill(strings,values);var Plane=class _Plane{_places=null;_cells=null;constructor(first,second,centre,names){
 this.dim=first.length,this.first=first,this.
 second=second,this.centre=centre,this.names=
-names}static first({dim,order},pca){return dim<
-3?"0,1":pca?"pca":`${order[0]},${order[1]}`}static isKnown(name,{
+names,this.isCurved=!1}lines(){return[]}static first({
+dim,order},pca){return dim<3?"0,1":pca?"\
+pca":`${order[0]},${order[1]}`}static isKnown(name,{
 dim},pca){if(name==="pca")return pca!==null;
 if(dim<3)return name==="0,1";let latents=name.
 split(",").map(Number);return latents.every(
@@ -322,9 +323,9 @@ from(a,(value,k)=>value+(b[k]-value)*share),
 distanceOf=(a,b)=>Math.sqrt(squareOf(a,b));
 function squareOf(a,b){let sum=0;for(let k=0;k<
 a.length;k++)sum+=(a[k]-b[k])**2;return sum}
-function straightWay(a,b,steps){return Array.
-from({length:steps},(_,i)=>between(a,b,i/
-(steps-1)))}function wayAlongData(cloud,a,b,steps,most=1500){
+function straightWay(a,b,steps,at=between){
+return Array.from({length:steps},(_,i)=>at(
+a,b,i/(steps-1)))}function wayAlongData(cloud,a,b,steps,most=1500){
 let means=Array.from(cloud.spread(most),
 i=>cloud.point(i)),way=evenly(shortestPath(
 [a,...means,b]),60);for(let round=0;round<
@@ -352,10 +353,110 @@ points[i-1]));let whole2=lengths[lengths.
 length-1],piece=1;return Array.from({length:steps},
 (_,i)=>{let at=whole2*i/(steps-1);for(;piece<
 points.length-1&&lengths[piece]<at;)piece++;
-let length=lengths[piece]-lengths[piece-
-1],share=length?(at-lengths[piece-1])/length:
+let length2=lengths[piece]-lengths[piece-
+1],share=length2?(at-lengths[piece-1])/length2:
 0;return between(points[piece-1],points[piece],
-share)})}function bytesOf(text2){let characters=atob(
+share)})}var RIM=240,EVERY=30,DEGREE=Math.PI/180,
+GLOBE=/^globe:(-?\d{1,3}):(-?\d{1,2})$/,
+product=(a,b)=>Array.from(a).reduce((sum,value,k)=>sum+
+value*b[k],0),length=a=>Math.sqrt(product(
+a,a)),Flat=class{nearest(z){return z}moved(z,k,value){
+let point2=z.slice();return point2[k]=value,
+point2}between(a,b,share){return between(
+a,b,share)}},Sphere=class{nearest(z){let size=length(
+z);return size>1e-9?z.map(value=>value/size):
+z.map((_,k)=>k?0:1)}moved(z,k,value){let height=Math.
+max(-1,Math.min(1,value)),rest=z.map((other,i)=>i===
+k?0:other);length(rest)<1e-9&&(rest[k?0:
+1]=1);let factor=Math.sqrt(1-height*height)/
+length(rest);return rest.map((other,i)=>i===
+k?height:factor*other)}between(a,b,share){
+let angle=Math.acos(Math.max(-1,Math.min(
+1,product(a,b)))),sine=Math.sin(angle);if(sine<
+1e-6)return this.nearest(between(a,b,share));
+let[first,second]=[Math.sin((1-share)*angle)/
+sine,Math.sin(share*angle)/sine];return a.
+map((value,k)=>first*value+second*b[k])}},
+Ball=class{constructor(radius){this.radius=
+radius}nearest(z){let size=length(z)/this.
+radius,most=Math.tanh(8);return size>most?
+z.map(value=>value*most/size):z}moved(z,k,value){
+let point2=z.slice();return point2[k]=value,
+this.nearest(point2)}_added(x,y){let c=1/
+this.radius**2,[xy,xx,yy]=[c*product(x,y),
+c*product(x,x),c*product(y,y)],below=1+2*
+xy+xx*yy;return x.map((value,k)=>((1+2*xy+
+yy)*value+(1-xx)*y[k])/below)}between(a,b,share){
+let[from,to]=[Float64Array.from(a),Float64Array.
+from(b)],way=this._added(from.map(value=>-value),
+to),size=length(way)/this.radius;if(size<
+1e-12)return Float32Array.from(a);let shorter=Math.
+tanh(share*Math.atanh(Math.min(size,1-1e-15)))/
+size;return Float32Array.from(this._added(
+from,way.map(value=>value*shorter)))}};function spaceOf({
+space}){return space?.kind==="sphere"?new Sphere:
+space?.kind==="ball"?new Ball(space.radius):
+new Flat}function circle(radius){return Array.
+from({length:RIM+1},(_,i)=>{let angle=2*
+Math.PI*i/RIM;return[radius*Math.cos(angle),
+radius*Math.sin(angle)]})}var Globe=class extends Plane{constructor(axes,turn,tilt){
+let[sine,cosine]=[Math.sin(turn*DEGREE),
+Math.cos(turn*DEGREE)],[up,along2]=[Math.
+sin(tilt*DEGREE),Math.cos(tilt*DEGREE)],
+mixed=(a,b,c)=>axes[0].map((value,k)=>a*
+value+b*axes[1][k]+c*axes[2][k]),names=axes[0].
+length>3?[t`the three principal axes`,""]:
+["",""];super(mixed(-sine,cosine,0),mixed(
+-up*cosine,-up*sine,along2),new Float64Array(
+axes[0].length),names),this.towards=mixed(
+along2*cosine,along2*sine,up),this.axes=
+axes,this.isCurved=!0}static parts(name){
+let[,turn,tilt]=GLOBE.exec(name)??[];return turn===
+void 0?null:{turn:Number(turn),tilt:Number(
+tilt)}}depth(z,start2=0){let sum=0;for(let k=0;k<
+this.dim;k++)sum+=z[start2+k]*this.towards[k];
+return sum}_placed(cloud){let places=super.
+_placed(cloud);for(let i=0;i<cloud.count;i++)
+this.depth(cloud.means,i*cloud.dim)<0&&places.
+fill(Number.NaN,2*i,2*i+2);return places}at([
+x,y],about){let inAxes=this.axes.map(axis=>product(
+axis,about)),inside=this.dim>3?length(inAxes):
+1,size=Math.max(inside,.001),far=Math.hypot(
+x,y)/size,[u,v]=far>1?[x/far,y/far]:[x,y],
+w=Math.sqrt(Math.max(0,size*size-u*u-v*v));
+return Float32Array.from({length:this.dim},
+(_,k)=>(this.dim>3?about[k]-inAxes.reduce(
+(sum,value,a)=>sum+value*this.axes[a][k],
+0):0)+u*this.first[k]+v*this.second[k]+w*
+this.towards[k])}lines(){let lines=[circle(
+1)],[east,north,up]=this.axes,point2=(turn,height)=>east.
+map((value,k)=>Math.cos(height)*(Math.cos(
+turn)*value+Math.sin(turn)*north[k])+Math.
+sin(height)*up[k]),visible=points=>{let line=[];
+for(let z of points)this.depth(z)>=0?line.
+push(this.place(z)):line.length&&(line=lines[lines.
+push(line)-1]&&[]);line.length&&lines.push(
+line)};for(let degree=0;degree<360;degree+=
+EVERY)visible(Array.from({length:61},(_,i)=>point2(
+degree*DEGREE,(i*3-90)*DEGREE)));for(let degree=EVERY-
+90;degree<90;degree+=EVERY)visible(Array.
+from({length:121},(_,i)=>point2(i*3*DEGREE,
+degree*DEGREE)));return lines}},Disc=class extends Plane{constructor(radius){
+super(Float64Array.of(1,0),Float64Array.
+of(0,1),new Float64Array(2),["z1","z2"]),
+this.ball=new Ball(radius),this.isCurved=
+!0}at(place){return this.ball.nearest(Float32Array.
+from(place))}lines(){let{radius}=this.ball;
+return[radius,...[2,4,6].map(distance2=>radius*
+Math.tanh(distance2/2))].map(circle)}};function firstCurved({
+space,dim}){return space?.kind==="sphere"&&
+space.axes?"globe:30:20":space?.kind==="\
+ball"&&dim===2?"disc":null}function curvedPlane(name,latents){
+let first=firstCurved(latents),turned=Globe.
+parts(name);return turned&&first?.startsWith(
+"globe")?new Globe(latents.space.axes,turned.
+turn,turned.tilt):name==="disc"&&first===
+"disc"?new Disc(latents.space.radius):null}function bytesOf(text2){let characters=atob(
 text2),bytes=new Uint8Array(characters.length);
 for(let i=0;i<bytes.length;i++)bytes[i]=
 characters.charCodeAt(i);return bytes}var floatsOf=text2=>new Float32Array(
@@ -364,12 +465,12 @@ bytesOf(text2).buffer);function npyOf(values,shape){
 let header=`{'descr': '<f4', 'fortran_or\
 der': False, 'shape': ${shape.length===1?
 `(${shape[0]},)`:`(${shape.join(", ")})`}\
-, }`,length=Math.ceil((header.length+11)/
-64)*64-10,line=`${header.padEnd(length-1)}\
-
-`,head=new Uint8Array(10+length);head.set(
-[147,78,85,77,80,89,1,0,length&255,length>>
-8]);for(let i=0;i<length;i++)head[10+i]=
+, }`,length2=Math.ceil((header.length+11)/
+64)*64-10,line=`${header.padEnd(length2-
+1)}
+`,head=new Uint8Array(10+length2);head.set(
+[147,78,85,77,80,89,1,0,length2&255,length2>>
+8]);for(let i=0;i<length2;i++)head[10+i]=
 line.charCodeAt(i);return new Blob([head,
 Float32Array.from(values)],{type:"applic\
 ation/octet-stream"})}function csvOf(rows){
@@ -458,13 +559,13 @@ Float32Array.from(numbers.filter(Number.
 isFinite)).sort();let last=column.sorted.
 length-1,low=column.sorted[Math.floor(.01*
 last)],high=column.sorted[Math.ceil(.99*
-last)],length=high-low||1,shades=[...Array.
+last)],length2=high-low||1,shades=[...Array.
 from({length:LEVELS},(_,level)=>scaleColour(
 level/(LEVELS-1))),Theme.colours.missing],
 places=Uint8Array.from(numbers,value=>Number.
 isFinite(value)?Math.round((LEVELS-1)*Math.
-max(0,Math.min(1,(value-low)/length))):LEVELS),
-of=i=>shades[places[i]],missing=numbers.
+max(0,Math.min(1,(value-low)/length2))):
+LEVELS),of=i=>shades[places[i]],missing=numbers.
 length-column.sorted.length,range=[column.
 sorted[0],column.sorted[last]];return{...column,
 low,high,range,missing,shades,places,of,
@@ -569,9 +670,9 @@ value)&&value>=least&&value<=most?value:
 void 0},oneOf=words2=>text2=>words2.includes(
 text2)?text2:void 0,list=numbers=>Array.
 from(numbers,value=>String(Number(value.
-toFixed(4)))).join(","),point=length=>text2=>{
+toFixed(4)))).join(","),point=length2=>text2=>{
 let values=Float32Array.from(text2.split(
-","),Number);return values.length===length&&
+","),Number);return values.length===length2&&
 values.every(Number.isFinite)?values:void 0};
 function writeLabels(labels){let coded=words2=>encodeURIComponent(
 words2).replaceAll("~","%7E"),texts=labels.
@@ -595,23 +696,25 @@ middle(),read:readPoint,write:list},pins:{
 start:[],read:readPins2,write:pins=>pins.
 map(list).join("~")},labels:{start:[],read:readLabels,
 write:writeLabels},theme:{start:"auto",read:oneOf(
-THEMES)},plane:{start:Plane.first(latents,
-plane),read:text2=>(text2===PICTURE?!!contents.
-embedding:Plane.isKnown(text2,latents,plane))?
-text2:void 0},colour:{start:colour.name,
-read:oneOf(["",...columns.map(({name})=>name)])},
-marks:{start:"dots",read:oneOf(["dots","\
-pictures"])},fog:{start:!0,read:text2=>text2!==
-"0",write:isOn=>isOn?"1":"0"},fogOf:{start:"\
-validity",read:oneOf(["validity","data"])},
-only:{start:-1,read:whole(-1,99)},target:{
-start:[],read:text2=>readLimits(text2,[...quantities,
-...responses]),write:writeLimits},limits:{
-start:[],read:text2=>readLimits(text2,quantities),
-write:writeLimits},zoom:{start:null,read:readZoom,
-write:writeZoom},selection:{start:null,read:readRegion,
-write:writeRegion},designs:{start:!0,read:text2=>text2!==
-"0",write:isOn=>isOn?"1":"0"},spread:{start:!1,
+THEMES)},plane:{start:firstCurved(latents)??
+Plane.first(latents,plane),read:text2=>text2===
+PICTURE?contents.embedding?text2:void 0:
+curvedPlane(text2,latents)||Plane.isKnown(
+text2,latents,plane)?text2:void 0},colour:{
+start:colour.name,read:oneOf(["",...columns.
+map(({name})=>name)])},marks:{start:"dot\
+s",read:oneOf(["dots","pictures"])},fog:{
+start:!0,read:text2=>text2!=="0",write:isOn=>isOn?
+"1":"0"},fogOf:{start:"validity",read:oneOf(
+["validity","data"])},only:{start:-1,read:whole(
+-1,99)},target:{start:[],read:text2=>readLimits(
+text2,[...quantities,...responses]),write:writeLimits},
+limits:{start:[],read:text2=>readLimits(
+text2,quantities),write:writeLimits},zoom:{
+start:null,read:readZoom,write:writeZoom},
+selection:{start:null,read:readRegion,write:writeRegion},
+designs:{start:!0,read:text2=>text2!=="0",
+write:isOn=>isOn?"1":"0"},spread:{start:!1,
 read:text2=>text2==="1",write:isOn=>isOn?
 "1":""},tray:{start:[],read:text2=>text2.
 split("~").slice(0,MOST_COMPARED),write:keys=>keys.
@@ -735,7 +838,7 @@ Math.min(high,value)),inset=({x,y,w,h},margin)=>({
 x:x+margin,y:y+margin,w:w-2*margin,h:h-2*
 margin}),Designs=class{constructor(event){
 this.event=event,this.kind=event.kind,this.
-size=event.shape.reduce((product2,side)=>product2*
+size=event.shape.reduce((product3,side)=>product3*
 side,1),this.columns=event.columns??[],this.
 lines=event.line?new Lines(event.line):null,
 this.aspect=this.lines?.aspect??1,this.lows=
@@ -1842,22 +1945,22 @@ width!==w||this.canvas.height!==h)&&Object.
 assign(this.canvas,{width:w,height:h}),this.
 picture=new ImageData(w,h),this.shown=new Int32Array(
 this.picture.data.buffer)}_mix(table){let{
-length}=this.offsets;this.inks=new Int32Array(
-length*table.length),table.forEach(([red,
+length:length2}=this.offsets;this.inks=new Int32Array(
+length2*table.length),table.forEach(([red,
 green,blue,opacity],colour)=>{for(let at=0;at<
-length;at++){let alpha=this.shares[at]*opacity,
-[r,g,b]=[red,green,blue].map(value=>Math.
-round(value*alpha));this.inks[colour*length+
+length2;at++){let alpha=this.shares[at]*
+opacity,[r,g,b]=[red,green,blue].map(value=>Math.
+round(value*alpha));this.inks[colour*length2+
 at]=Math.round(255*alpha)<<24|b<<16|g<<8|
 r}})}_splat({xy,colours:colours2},{w,h,left,
 top,scale}){let{pixels,offsets,starts,inks,
-width,margin}=this,{length}=offsets;for(let i=colours2.
-length-1;i>=0;i--){let x=Math.floor((left+
-xy[2*i]*scale)*4),y=Math.floor((top-xy[2*
-i+1]*scale)*4);if(!(x>=0&&y>=0&&x<4*w&&y<
-4*h))continue;let base=(Math.floor(y/4)+
-margin)*width+Math.floor(x/4)+margin,part=y%
-4*4+x%4,ink=colours2[i]*length;for(let at=starts[part];at<
+width,margin}=this,{length:length2}=offsets;
+for(let i=colours2.length-1;i>=0;i--){let x=Math.
+floor((left+xy[2*i]*scale)*4),y=Math.floor(
+(top-xy[2*i+1]*scale)*4);if(!(x>=0&&y>=0&&
+x<4*w&&y<4*h))continue;let base=(Math.floor(
+y/4)+margin)*width+Math.floor(x/4)+margin,
+part=y%4*4+x%4,ink=colours2[i]*length2;for(let at=starts[part];at<
 starts[part+1];at++){let pixel=base+offsets[at],
 under=pixels[pixel],left2=255-(under>>>24);
 left2<=3||(pixels[pixel]=under+shaded(inks[ink+
@@ -2213,33 +2316,37 @@ placesOf(this.world.cloud),(room!==this.
 _room||plane!==this._plane)&&(this._fog=
 null),this._key=key,this._room=room,this.
 _chosen=chosen,this._plane=plane,this.w=
-w,this.h=h,this.whole=Frame.around(this.
-points,w,h),this.frame=this.whole.part(zoom??
-null),this._drawStill())}get box(){return this.
-whole.box}get scale(){return this.frame.
-scale}toPlane(x,y){return this.frame.toPlane(
-x,y)}toScreen(x,y){return this.frame.toScreen(
-x,y)}_placeOf(i){return this.toScreen(this.
-points[2*i],this.points[2*i+1])}_drawStill(){
+w,this.h=h,this.whole=Frame.around(plane.
+isCurved?Float32Array.from(plane.lines()[0].
+flat()):this.points,w,h),this.frame=this.
+whole.part(zoom??null),this._drawStill())}get box(){
+return this.whole.box}get scale(){return this.
+frame.scale}toPlane(x,y){return this.frame.
+toPlane(x,y)}toScreen(x,y){return this.frame.
+toScreen(x,y)}_placeOf(i){return this.toScreen(
+this.points[2*i],this.points[2*i+1])}_drawStill(){
 let context=prepare(this.still,this.w,this.
 h);context.fillStyle=Theme.colours.lit,context.
 fillRect(0,0,this.w,this.h),this.look.fog&&
 this._drawFog(context),this._drawAxes(context),
 context.save(),context.beginPath(),context.
 rect(AXES.left,0,this.w-AXES.left,this.h-
-AXES.bottom),context.clip(),this.look.marks===
-"pictures"?this._drawPictures(context):this.
-_drawDots(context),this.look.study&&drawDesigns(
-context,this.look.study,z=>this.toScreen(
-...this.look.plane.place(z))),this.look.
-selection&&this._drawSelection(context),
-context.restore(),prepare(this.moving,this.
-w,this.h)}_drawSelection(context){let corners=cornersOf(
-this.look.selection).map(place=>this.toScreen(
-...place));drawRegion(context,corners)}_drawFog(context){
-this._fog??=this._pictureOfFog();let{x0,
-x1,y0,y1}=this.box,[left,top]=this.toScreen(
-x0,y1),[right,bottom]=this.toScreen(x1,y0);
+AXES.bottom),context.clip();for(let line of this.
+look.plane.lines())drawLine(context,line.
+map(place=>this.toScreen(...place)));this.
+look.marks==="pictures"?this._drawPictures(
+context):this._drawDots(context),this.look.
+study&&drawDesigns(context,this.look.study,
+z=>this.toScreen(...this.look.plane.place(
+z))),this.look.selection&&this._drawSelection(
+context),context.restore(),prepare(this.
+moving,this.w,this.h)}_drawSelection(context){
+let corners=cornersOf(this.look.selection).
+map(place=>this.toScreen(...place));drawRegion(
+context,corners)}_drawFog(context){this.
+_fog??=this._pictureOfFog();let{x0,x1,y0,
+y1}=this.box,[left,top]=this.toScreen(x0,
+y1),[right,bottom]=this.toScreen(x1,y0);
 context.imageSmoothingEnabled=!0,context.
 imageSmoothingQuality="low",context.drawImage(
 this._fog,left,top,right-left,bottom-top)}_pictureOfFog(){
@@ -2350,7 +2457,11 @@ drawRegion(context,this._corners),near>=
 0&&drawNearest(context,where(z),this._placeOf(
 near)),pins.forEach((pin,i)=>{drawPin(context,
 where(pin),String(i+1))}),drawPoint(context,
-where(z))}};function drawWay(context,places){
+where(z))}};function drawLine(context,places){
+context.strokeStyle=Theme.colours.line,context.
+lineWidth=1,context.beginPath();for(let[
+x,y]of places)context.lineTo(x,y);context.
+stroke()}function drawWay(context,places){
 let{card,accent}=Theme.colours;context.beginPath();
 for(let[x,y]of places)context.lineTo(x,y);
 context.lineJoin="round",outlined(context,
@@ -2621,14 +2732,15 @@ eld"},text("span",t`Find`),this.field);this.
 element=element("div",{className:"search"},
 label,this.said,this.list)}_look(){this.
 found=examplesOf(this.field.value,this.rows),
-this._at=0;let{length}=this.found;this.said.
-textContent=this.field.value.trim()?t`${length.
-toLocaleString("en")} found`:"",this._open(
-length>0),this.app.schedule(!1)}_open(isOpen2){
-this.list.hidden=!isOpen2,this.field.setAttribute(
-"aria-expanded",String(isOpen2));let options=this.
-found.slice(0,MOST).map((i,at)=>this._option(
-i,at));this.list.replaceChildren(...options),
+this._at=0;let{length:length2}=this.found;
+this.said.textContent=this.field.value.trim()?
+t`${length2.toLocaleString("en")} found`:
+"",this._open(length2>0),this.app.schedule(
+!1)}_open(isOpen2){this.list.hidden=!isOpen2,
+this.field.setAttribute("aria-expanded",
+String(isOpen2));let options=this.found.
+slice(0,MOST).map((i,at)=>this._option(i,
+at));this.list.replaceChildren(...options),
 isOpen2?this.field.setAttribute("aria-ac\
 tivedescendant",`${LIST}-${this._at}`):this.
 field.removeAttribute("aria-activedescen\
@@ -2732,35 +2844,37 @@ TOOLS=[["move",t`Move`],["rectangle",t`Rectangle`],
 map";static title="Map";static isOfLatents=!0;_pairOf=null;_gone=-1;_tool="\
 move";_before=[];mount(host){let{app}=this,
 {world,state}=app,bar=element("div",{className:"\
-bar"});(app.contents.latents.dim>2||app.
-contents.embedding)&&bar.append(...this.
-_planes());let columns=world.columns.map(
-column=>[column.name,titleOf(column)]),pictures=world.
-designs.kind==="image"?t`Thumbnails`:t`Glyphs`,
-marks=[["dots",t`Dots`],["pictures",pictures]];
-if(bar.append(choice(t`Colour`,[["",t`none`],
-...columns],state.colour,colour=>app.set(
-{colour,only:-1})),segments(t`Marks`,marks,
-state.marks,value=>app.set({marks:value})),
-tick(t`Fog`,state.fog,fog=>app.set({fog}))),
-world.study?.validity){let kinds=[["vali\
-dity",t`likely invalid`],["data",t`no data`]];
-bar.append(segments(t`Where the fog lies`,
-kinds,state.fogOf,of=>{app.set({fogOf:of})}))}
-world.study&&bar.append(tick(t`Evaluated designs`,
-state.designs,designs=>app.set({designs})));
-let place=element("div",{className:"map-\
-place"});this.legend=element("div",{className:"\
-legend"}),this.search=new Search(app,i=>this.
-_go(i)),this.selection=new Selection(app,
-{view:()=>this._selectView(),pins:()=>this.
-_selectWithinPins()});let drags=segments(
-t`What a drag does`,TOOLS,this._tool,tool=>this.
-_use(tool)),what=element("span",{className:"\
-field"},text("span",t`Drag`,{"aria-hidde\
-n":"true"}),drags),tools=element("div",{
-className:"bar find"},this.search.element,
-what,this.selection.element),chosen=element(
+bar"}),isGlobe=firstCurved(app.contents.
+latents)?.startsWith("globe");(app.contents.
+latents.dim>(isGlobe?3:2)||app.contents.
+embedding)&&bar.append(...this._planes()),
+isGlobe&&bar.append(this._turning());let columns=world.
+columns.map(column=>[column.name,titleOf(
+column)]),pictures=world.designs.kind===
+"image"?t`Thumbnails`:t`Glyphs`,marks=[[
+"dots",t`Dots`],["pictures",pictures]];if(bar.
+append(choice(t`Colour`,[["",t`none`],...columns],
+state.colour,colour=>app.set({colour,only:-1})),
+segments(t`Marks`,marks,state.marks,value=>app.
+set({marks:value})),tick(t`Fog`,state.fog,
+fog=>app.set({fog}))),world.study?.validity){
+let kinds=[["validity",t`likely invalid`],
+["data",t`no data`]];bar.append(segments(
+t`Where the fog lies`,kinds,state.fogOf,
+of=>{app.set({fogOf:of})}))}world.study&&
+bar.append(tick(t`Evaluated designs`,state.
+designs,designs=>app.set({designs})));let place=element(
+"div",{className:"map-place"});this.legend=
+element("div",{className:"legend"}),this.
+search=new Search(app,i=>this._go(i)),this.
+selection=new Selection(app,{view:()=>this.
+_selectView(),pins:()=>this._selectWithinPins()});
+let drags=segments(t`What a drag does`,TOOLS,
+this._tool,tool=>this._use(tool)),what=element(
+"span",{className:"field"},text("span",t`Drag`,
+{"aria-hidden":"true"}),drags),tools=element(
+"div",{className:"bar find"},this.search.
+element,what,this.selection.element),chosen=element(
 "div",{className:"chosen-examples"});this.
 ofPlane=note(""),host.append(bar,tools,place,
 this.ofPlane,this.legend,chosen),this.chosen=
@@ -2856,30 +2970,48 @@ app,{validity,contents}=world.study;return validity?
 state.fogOf==="data"?t`The fog lies where there are no data, which does not say what is valid.`:
 `${t`The fog is the thicker, the likelier a design is invalid.`}\
  ${say(contents.validity.note)}`:say(contents.
-validity.note)}_planes(){let{app}=this,[
-a,b]=app.contents.latents.order,planes=[
-["two",t`two latents`]];app.contents.latents.
-dim<3&&(planes[0]=["two",t`the latents`]),
-app.contents.plane&&planes.unshift(["pca",
-"PCA"]),app.contents.embedding&&planes.push(
-[PICTURE,t`${app.contents.embedding.name}, a picture`]);
-let named=["pca",PICTURE],chosen=named.includes(
-app.state.plane)?app.state.plane:"two",two=app.
-contents.latents.dim<3?"0,1":`${a},${b}`;
-return this.pair=element("span",{className:"\
-pair"}),[choice(t`Plane`,planes,chosen,key=>this.
-_setPlane(named.includes(key)?key:two)),
-this.pair]}_showPair(){let{app}=this,{plane}=app.
-state;if(this._pairOf===plane||(this._pairOf=
-plane,this.pair.replaceChildren(),plane===
-"pca"||plane===PICTURE||app.contents.latents.
-dim<3))return;let[a,b]=plane.split(",").
-map(Number),names=app.contents.latents.order.
-map(k=>[k,`z${k+1}`]);this.pair.append(choice(
-t`across`,names,a,value=>this._setPlane(
-`${value},${Number(value)===b?a:b}`)),choice(
-t`up`,names,b,value=>this._setPlane(`${Number(
-value)===a?b:a},${value}`)))}_showLegend(colour){
+validity.note)}_turning(){let{app}=this,
+parts=[[t`Turn`,"turn",180],[t`Tilt`,"ti\
+lt",90]].map(([name,key,most])=>{let start2=Globe.
+parts(app.state.plane)??Globe.parts(firstCurved(
+app.contents.latents)),slider=element("i\
+nput",{type:"range",min:-most,max:most,step:5,
+value:start2[key]});return slider.addEventListener(
+"input",()=>{let side=Globe.parts(app.state.
+plane)??{...start2};side[key]=Number(slider.
+value),this._setPlane(`globe:${side.turn}\
+:${side.tilt}`)}),element("label",{className:"\
+turning"},text("span",name),slider)});return element(
+"span",{className:"pair"},...parts)}_planes(){
+let{app}=this,[a,b]=app.contents.latents.
+order,planes=[["two",t`two latents`]];app.
+contents.latents.dim<3&&(planes[0]=["two",
+t`the latents`]),app.contents.plane&&planes.
+unshift(["pca","PCA"]),app.contents.embedding&&
+planes.push([PICTURE,t`${app.contents.embedding.
+name}, a picture`]);let curved=firstCurved(
+app.contents.latents);curved&&planes.unshift(
+[curved,curved==="disc"?t`the disc`:t`the globe`]);
+let named=["pca",PICTURE,...curved?[curved]:
+[]],key=Globe.parts(app.state.plane)?curved:
+app.state.plane,chosen=named.includes(key)?
+key:"two",two=app.contents.latents.dim<3?
+"0,1":`${a},${b}`;return this.pair=element(
+"span",{className:"pair"}),[choice(t`Plane`,
+planes,chosen,key2=>this._setPlane(named.
+includes(key2)?key2:two)),this.pair]}_showPair(){
+let{app}=this,{plane}=app.state;if(this.
+_pairOf===plane||(this._pairOf=plane,this.
+pair.replaceChildren(),plane==="pca"||plane===
+PICTURE||curvedPlane(plane,app.contents.
+latents)||app.contents.latents.dim<3))return;
+let[a,b]=plane.split(",").map(Number),names=app.
+contents.latents.order.map(k=>[k,`z${k+1}`]);
+this.pair.append(choice(t`across`,names,
+a,value=>this._setPlane(`${value},${Number(
+value)===b?a:b}`)),choice(t`up`,names,b,
+value=>this._setPlane(`${Number(value)===
+a?b:a},${value}`)))}_showLegend(colour){
 let key=[colour?.name,this.app.state.only,
 Theme.dark].join("|");if(key===this._key||
 (this._key=key,this.legend.replaceChildren(),
@@ -2912,15 +3044,15 @@ ria-pressed":String(isAlone),title:t`${count.
 toLocaleString("en")} rows; click to see them alone`});
 return made.append(swatch,text("span",name)),
 made}};function drawScale(context,low,high){
-let{w,h,margin}=SCALE,length=w-2*margin;
+let{w,h,margin}=SCALE,length2=w-2*margin;
 context.clearRect(0,0,w,h);for(let x=0;x<
-length;x++)context.fillStyle=scaleColour(
-x/(length-1)),context.fillRect(margin+x,
+length2;x++)context.fillStyle=scaleColour(
+x/(length2-1)),context.fillRect(margin+x,
 0,1,11);context.font=Theme.font(11),context.
 fillStyle=Theme.colours.soft,context.textAlign=
 "center",context.textBaseline="top";for(let value of ticks(
 low,high,4)){let x=margin+(value-low)/(high-
-low||1)*(length-1);context.fillRect(Math.
+low||1)*(length2-1);context.fillRect(Math.
 round(x),11,1,4),context.fillText(shown(
 value),x,17)}}var Player=class{_phase=0;_frame=0;constructor(show,stops){
 this.show=show,this.stops=stops,this.seconds=
@@ -3005,13 +3137,14 @@ length&&morph.b!==a?[a,morph.b]:[a,a===0?
 1:0]}_findWays(a,b){let{pins}=this.app.state,
 key=[a,b,...pins.map(pin=>pin.join(","))].
 join("|");if(key===this._waysOf)return;this.
-_waysOf=key;let{cloud}=this.app.world;this.
-ways={straight:straightWay(pins[a],pins[b],
-FINE),data:wayAlongData(cloud,pins[a],pins[b],
-FINE)}}_measureWays(){let{app}=this,key=[
-this._waysOf,...app.state.context].join(
-"|");if(key===this._distancesOf)return;this.
-_distancesOf=key;let distances=way=>way.
+_waysOf=key;let{space,world}=this.app,{cloud}=world;
+this.ways={straight:straightWay(pins[a],
+pins[b],FINE,(a2,b2,share)=>space.between(
+a2,b2,share)),data:wayAlongData(cloud,pins[a],
+pins[b],FINE).map(z=>space.nearest(z))}}_measureWays(){
+let{app}=this,key=[this._waysOf,...app.state.
+context].join("|");if(key===this._distancesOf)
+return;this._distancesOf=key;let distances=way=>way.
 map(z=>app.nearest(z).distance);this.distances=
 {straight:distances(this.ways.straight),
 data:distances(this.ways.data)}}_showBar(a,b){
@@ -3180,8 +3313,9 @@ i=>cloud.point(i)),this.told=rows.contexts?
 floatsOf(rows.contexts):null,this.error=
 app.world.columns.find(({role})=>role===
 "error");let[worst,others]=[rows.worst,rows.
-others].map(({length})=>length),some=t`The ${worst} worst of the ${say(
-rows.judged)} rows first, then ${others} from everywhere.`,
+others].map(({length:length2})=>length2),
+some=t`The ${worst} worst of the ${say(rows.
+judged)} rows first, then ${others} from everywhere.`,
 measure=MEASURE[this.error.unit?"one":"n\
 one"];host.append(note([some,say(HOW[designs.
 kind]),designs.kind==="table"?"":say(measure)].
@@ -3360,25 +3494,24 @@ Math.min(1,(event.clientX-frame.left)/frame.
 width));return low+share*(high-low)};return strip.
 addEventListener("pointerdown",event=>this.
 _move(k,valueAt(event))),strip.addEventListener(
-"pointermove",event=>{let z=app.state.z.
-slice();z[k]=valueAt(event),event.buttons?
+"pointermove",event=>{let z=app.space.moved(
+app.state.z,k,valueAt(event));event.buttons?
 app.set({z}):app.follow(z)}),strip.addEventListener(
 "pointerleave",()=>app.follow(app.state.
-z)),strip}_move(k,value){let z=this.app.
-state.z.slice();z[k]=value,this.app.set(
-{z})}async _drawStrips(key){let{app}=this,
-{designs}=app.world;this._drawn=!0;for(let{
-k,low,high,strip,frame}of this.rows){let points=Array.
-from({length:STRIP},(_,i)=>{let z=app.state.
-z.slice();return z[k]=low+(i+.5)/STRIP*(high-
-low),z}),values=await app.many(points,()=>this.
-_stripsOf===key);if(!values)return;let w=frame.
-clientWidth,tile=w/STRIP,h=Math.min(tile/
-designs.aspect,96),context=prepare(strip,
-w,h),sheet=designs.sheet(values,STRIP);context.
-clearRect(0,0,w,h);for(let i=0;i<STRIP;i++)
-sheet.draw(context,i,fitted(designs.aspect,
-tile-2,h,i*tile+1,0))}}};var DASHES=[[],[7,4],[2,3]];function strokeOf(i){
+z)),strip}_move(k,value){this.app.set({z:this.
+app.space.moved(this.app.state.z,k,value)})}async _drawStrips(key){
+let{app}=this,{designs}=app.world;this._drawn=
+!0;for(let{k,low,high,strip,frame}of this.
+rows){let points=Array.from({length:STRIP},
+(_,i)=>app.space.moved(app.state.z,k,low+
+(i+.5)/STRIP*(high-low))),values=await app.
+many(points,()=>this._stripsOf===key);if(!values)
+return;let w=frame.clientWidth,tile=w/STRIP,
+h=Math.min(tile/designs.aspect,96),context=prepare(
+strip,w,h),sheet=designs.sheet(values,STRIP);
+context.clearRect(0,0,w,h);for(let i=0;i<
+STRIP;i++)sheet.draw(context,i,fitted(designs.
+aspect,tile-2,h,i*tile+1,0))}}};var DASHES=[[],[7,4],[2,3]];function strokeOf(i){
 let{palette}=Theme,dashes=DASHES[Math.floor(
 i/palette.length)%DASHES.length];return{
 colour:palette[i%palette.length],dashes}}
@@ -4000,9 +4133,10 @@ this.contents=contents,this.decoder=decoder,
 Theme.palettes=contents.palettes,this.views=
 VIEWS.filter(view=>(!contents.collapsed||
 !view.isOfLatents)&&view.isFor(contents)),
-this.first=contents.collapsed?RebuiltView:
-this.views[0],this.hand={describe:i=>this.
-describe(i),about:()=>this.state.z,follow:z=>this.
+this.space=spaceOf(contents.latents),this.
+first=contents.collapsed?RebuiltView:this.
+views[0],this.hand={describe:i=>this.describe(
+i),about:()=>this.state.z,follow:z=>this.
 follow(z),leave:()=>this.follow(this.state.
 z),choose:z=>this.pin(z),keep:z=>this.set(
 {z})}}async start(){let{contents}=this;this.
@@ -4034,13 +4168,15 @@ document.addEventListener("keydown",event=>this.
 _shortcut(event)),byId("skip").addEventListener(
 "click",event=>{event.preventDefault(),byId(
 "view").focus()})}set(changes){Object.assign(
-this.state,changes),this.live=this.state.
+this.state,changes),this.state.z=this.space.
+nearest(this.state.z),this.live=this.state.
 z,this.schedule(!0),clearTimeout(this._writing),
 this._writing=setTimeout(()=>this._writeAddress(),
-200)}follow(z){this.live=z,this.schedule(
-!1)}pin(z){let{pins}=this.state;pins.length<
-MOST_PINS?this.set({z,pins:[...pins,z]}):
-(this.set({z}),this.toast(t`The page keeps ${MOST_PINS} pins: save them as a file, or take one away`))}unpin(at){
+200)}follow(z){this.live=this.space.nearest(
+z),this.schedule(!1)}pin(at){let z=this.
+space.nearest(at),{pins}=this.state;pins.
+length<MOST_PINS?this.set({z,pins:[...pins,
+z]}):(this.set({z}),this.toast(t`The page keeps ${MOST_PINS} pins: save them as a file, or take one away`))}unpin(at){
 let pins=this.state.pins.filter((_,i)=>i!==
 at),labels=this.state.labels.filter((_,i)=>i!==
 at);this.set({pins,labels,morph:{...this.
@@ -4127,9 +4263,11 @@ plane))return this._planes.get(plane);let{
 latents,plane:pca,embedding}=this.contents,
 made=plane===PICTURE?new Picture(embedding.
 name,floatsOf(embedding.places),this.world.
-cloud):Plane.named(plane,latents,pca);return this.
-_planes.set(plane,made),made}nameOf(i){let{
-label}=this.world,category=label?.categories[numbersOf(
+cloud):curvedPlane(plane,latents)??Plane.
+named(plane,latents,pca);return made instanceof
+Globe&&this._planes.clear(),this._planes.
+set(plane,made),made}nameOf(i){let{label}=this.
+world,category=label?.categories[numbersOf(
 label)[i]];return[rowName(this.contents.
 rows.names?.[i]),category].filter(Boolean).
 join(", ")}describe(i){let{colour}=this.
@@ -4349,7 +4487,7 @@ start:start2,inputs,blocks,row},step,stride,examples){
 let{used,behind}=this;return this.memory.
 dense(4*used,4*step,4*stride,inputs,4*start2,
 4*behind,4*row,blocks,examples),this.memory.
-floats.subarray(behind,behind+examples*row)}};var product=numbers=>numbers.reduce((a,b)=>a*
+floats.subarray(behind,behind+examples*row)}};var product2=numbers=>numbers.reduce((a,b)=>a*
 b,1);function normalCdf(x){let t2=1/(1+.3275911*
 Math.abs(x)/Math.SQRT2),tail=t2*(.254829592+
 t2*(-.284496736+t2*(1.421413741+t2*(-1.453152027+
@@ -4412,11 +4550,11 @@ layer.outputs]}},convolve(step,h,{products}){
 let{layer,kernel,stride,padding}=step,[channels,
 ...sides]=h.shape,grid=sides.map((side,k)=>Math.
 floor((side+2*padding[k]-kernel[k])/stride[k])+
-1),plane=product(sides),pixels=product(grid),
-data=new Float32Array(h.count*layer.outputs*
-pixels);step.map??=windows(grid,sides,step);
-for(let i=0;i<h.count;i++){let image=h.data.
-subarray(i*channels*plane,(i+1)*channels*
+1),plane=product2(sides),pixels=product2(
+grid),data=new Float32Array(h.count*layer.
+outputs*pixels);step.map??=windows(grid,
+sides,step);for(let i=0;i<h.count;i++){let image=h.
+data.subarray(i*channels*plane,(i+1)*channels*
 plane);gather(products.inputs(layer,layer.
 inputs*pixels,pixels),image,step.map,channels,
 plane,pixels);let sums=products.run(layer,
@@ -4428,9 +4566,9 @@ return{...h,data,shape:[layer.outputs,...grid]}},
 let{layer,kernel,stride,padding,output_padding:more,
 bias}=step,[channels,...grid]=h.shape,sides=grid.
 map((side,k)=>(side-1)*stride[k]-2*padding[k]+
-kernel[k]+more[k]),pixels=product(grid),
-plane=product(sides),inputs=channels*pixels,
-outputs=layer.outputs/product(kernel),data=new Float32Array(
+kernel[k]+more[k]),pixels=product2(grid),
+plane=product2(sides),inputs=channels*pixels,
+outputs=layer.outputs/product2(kernel),data=new Float32Array(
 h.count*outputs*plane);if(step.map??=windows(
 grid,sides,step),bias)for(let o=0;o<h.count*
 outputs;o++)data.fill(bias[o%outputs],o*
@@ -4456,14 +4594,14 @@ nce"({near,series},h){let{data}=h,byFormula=x=>1/
 reduceRight((sum,coefficient)=>sum*x+coefficient);
 for(let i=0;i<data.length;i++){let x=Math.
 abs(data[i]);data[i]=x<near?bySeries(x):
-byFormula(x)}return h},gate(_step,h){let half=product(
+byFormula(x)}return h},gate(_step,h){let half=product2(
 h.shape)/2,data=new Float32Array(h.count*
 half);for(let to=0;to<data.length;to++){
 let from=to+Math.floor(to/half)*half;data[to]=
 h.data[from]*sigmoid(h.data[from+half])}
 return{...h,data,shape:[h.shape[0]/2,...h.
 shape.slice(1)]}},normalise({weight,bias,
-eps},h){let size=product(h.shape),each=size/
+eps},h){let size=product2(h.shape),each=size/
 weight.length;for(let i=0;i<h.count;i++){
 let data=h.data.subarray(i*size,(i+1)*size),
 mean=0,variance=0;for(let value of data)
@@ -4478,27 +4616,27 @@ value,(x,other)=>x*other),fill:({value},h)=>broadcast(
 h,value,(x,other)=>Number.isNaN(x)?other:
 x),clip:({low,high},h)=>broadcast(broadcast(
 h,low,Math.max),high,Math.min),take({places},h){
-let size=product(h.shape),data=new Float32Array(
+let size=product2(h.shape),data=new Float32Array(
 h.count*places.length);for(let to=0;to<data.
 length;to++){let i=Math.floor(to/places.
 length);data[to]=h.data[i*size+places[to%
 places.length]]}return{...h,data,shape:[
 places.length]}},reshape:({shape},h)=>({
 ...h,shape}),context(_step,h){let[channels,
-...sides]=h.shape,plane=product(sides),size=channels*
-plane,told=h.context.length/h.count,row=size+
-told*plane,data=new Float32Array(h.count*
-row);for(let i=0;i<h.count;i++){data.set(
-h.data.subarray(i*size,(i+1)*size),i*row);
-for(let c=0;c<told;c++){let to=i*row+size+
-c*plane;data.fill(h.context[i*told+c],to,
-to+plane)}}return{...h,data,shape:[channels+
-told,...sides]}},branches({branches,join},h,engine){
-let parts=branches.map(steps=>engine.run(
-steps,{...h,data:h.data.slice()}));return join===
+...sides]=h.shape,plane=product2(sides),
+size=channels*plane,told=h.context.length/
+h.count,row=size+told*plane,data=new Float32Array(
+h.count*row);for(let i=0;i<h.count;i++){
+data.set(h.data.subarray(i*size,(i+1)*size),
+i*row);for(let c=0;c<told;c++){let to=i*
+row+size+c*plane;data.fill(h.context[i*told+
+c],to,to+plane)}}return{...h,data,shape:[
+channels+told,...sides]}},branches({branches,
+join},h,engine){let parts=branches.map(steps=>engine.
+run(steps,{...h,data:h.data.slice()}));return join===
 "sum"?summed(parts):concatenated(parts)},
 levels(step,h){let[levels,...shape]=h.shape,
-size=product(shape),data=new Float32Array(
+size=product2(shape),data=new Float32Array(
 h.count*size),found=new Float32Array(levels);
 for(let to=0;to<data.length;to++){let start2=Math.
 floor(to/size)*levels*size+to%size;for(let k=0;k<
@@ -4507,7 +4645,7 @@ step.of in OF_LOGISTIC?data[to]=OF_LOGISTIC[step.
 of](found[0],found[1],step):data[to]=OF_LEVELS[step.
 of](found)}return{...h,data,shape}}};function windows(grid,sides,{
 kernel,stride,padding}){let places=new Int32Array(
-product(grid)*product(kernel)),to=0;for(let y=0;y<
+product2(grid)*product2(kernel)),to=0;for(let y=0;y<
 grid[0];y++)for(let x=0;x<grid[1];x++){let top=y*
 stride[0]-padding[0],left=x*stride[1]-padding[1];
 for(let r=top;r<top+kernel[0];r++)for(let s=left;s<
@@ -4525,7 +4663,7 @@ pixels;p++){let from=p*row;for(let o=0;o<
 outputs;o++)for(let tap=p*taps;tap<(p+1)*
 taps;tap++,from++)map[tap]>=0&&(image[o*
 plane+map[tap]]+=sums[from])}}function broadcast(h,values,call){
-let size=product(h.shape),each=size/values.
+let size=product2(h.shape),each=size/values.
 length,{data}=h;for(let i=0;i<data.length;i++)
 data[i]=call(data[i],values[Math.floor(i%
 size/each)]);return h}function summed([first,
@@ -4533,13 +4671,13 @@ size/each)]);return h}function summed([first,
 data.length;i++)first.data[i]+=data[i];return first}
 function concatenated(parts){let[{count,
 context,shape}]=parts,sizes=parts.map(({
-shape:shape2})=>product(shape2)),size=sizes.
+shape:shape2})=>product2(shape2)),size=sizes.
 reduce((a,b)=>a+b),data=new Float32Array(
 count*size),to=0;for(let i=0;i<count;i++)
 for(let[k,part]of parts.entries())data.set(
 part.data.subarray(i*sizes[k],(i+1)*sizes[k]),
 to),to+=sizes[k];return{count,context,data,
-shape:[size/product(shape.slice(1)),...shape.
+shape:[size/product2(shape.slice(1)),...shape.
 slice(1)]}}var MOST_FLOATS=2**21;function halves(bytes){
 let bits=new Uint32Array(bytes.length/2),
 found=new Float32Array(bits.buffer);for(let i=0;i<
@@ -4558,7 +4696,7 @@ let{weights}=payload,bytes=typeof weights==
 "string"?bytesOf(weights):weights,valuesOf=name=>{
 let{shape,type,start:start2,steps}=payload.
 arrays[name],part=bytes.slice(start2,start2+
-product(shape)*BYTES[type]);return type===
+product2(shape)*BYTES[type]);return type===
 "f16"?halves(part):type==="i8"?scaled(part,
 valuesOf(steps)):new Float32Array(part.buffer)},
 found={};for(let[name,{shape}]of Object.
@@ -4567,7 +4705,7 @@ values:valuesOf(name)};return found}var Decoder=class{constructor({
 latentDim,contextDim,eventShape,error}){
 this.latentDim=latentDim,this.contextDim=
 contextDim,this.eventShape=eventShape,this.
-size=product(eventShape),this.error=error}count(z){
+size=product2(eventShape),this.error=error}count(z){
 let{latentDim}=this;if(z.length%latentDim)
 throw new RangeError(`z must hold ${latentDim}\
  numbers a code; got ${z.length} in all.`);
@@ -4601,7 +4739,7 @@ let{shape,values}=arrays[step.weight];return step.
 op==="normalise"?{...mine,weight:values}:
 {...mine,kernel:shape.slice(2),layer:this.
 layer(mine,shape,values)}})}layer({op,bias},[
-first,...rest],values){let others=product(
+first,...rest],values){let others=product2(
 rest);return op==="convolve-transposed"?
 this.products.keep(others,first,values,1,
 others,null):this.products.keep(first,others,

@@ -28,6 +28,16 @@ export class Plane {
     this.second = second;
     this.centre = centre;
     this.names = names;
+    this.isCurved = false;
+  }
+
+  /**
+   * Lines that are drawn below the examples; the first goes round all that can be shown.
+   *
+   * @returns {[number, number][][]}
+   */
+  lines() {
+    return [];
   }
 
   /**
@@ -420,9 +430,10 @@ function squareOf(a, b) {
  * @param {Point} a
  * @param {Point} b
  * @param {number} steps
+ * @param {typeof between} at the point at a share of the way
  */
-export function straightWay(a, b, steps) {
-  return Array.from({ length: steps }, (_, i) => between(a, b, i / (steps - 1)));
+export function straightWay(a, b, steps, at = between) {
+  return Array.from({ length: steps }, (_, i) => at(a, b, i / (steps - 1)));
 }
 
 /**

@@ -217,7 +217,7 @@ export class LatentMap {
     this._plane = plane;
     this.w = w;
     this.h = h;
-    this.whole = Frame.around(this.points, w, h);
+    this.whole = Frame.around(plane.isCurved ? Float32Array.from(plane.lines()[0].flat()) : this.points, w, h);
     this.frame = this.whole.part(zoom ?? null);
     this._drawStill();
   }
@@ -264,6 +264,11 @@ export class LatentMap {
     context.beginPath();
     context.rect(AXES.left, 0, this.w - AXES.left, this.h - AXES.bottom);
     context.clip();
+    for (const line of this.look.plane.lines())
+      drawLine(
+        context,
+        line.map((place) => this.toScreen(...place)),
+      );
     if (this.look.marks === "pictures") this._drawPictures(context);
     else this._drawDots(context);
     if (this.look.study) drawDesigns(context, this.look.study, (z) => this.toScreen(...this.look.plane.place(z)));
@@ -479,6 +484,18 @@ export class LatentMap {
     });
     drawPoint(context, where(z));
   }
+}
+
+/**
+ * @param {CanvasRenderingContext2D} context
+ * @param {Place[]} places
+ */
+function drawLine(context, places) {
+  context.strokeStyle = Theme.colours.line;
+  context.lineWidth = 1;
+  context.beginPath();
+  for (const [x, y] of places) context.lineTo(x, y);
+  context.stroke();
 }
 
 /**

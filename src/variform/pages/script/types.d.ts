@@ -40,6 +40,8 @@ export type Latents = {
   prior: string;
   standard: boolean;
   grid: string | null;
+  /** Where they lie, if not in a flat space: of a sphere the axes of the globe that shows it, of a ball its radius. */
+  space: { kind: "sphere" | "ball"; radius: number; axes: number[][] | null } | null;
 };
 
 /** A column of what a design is. */

@@ -7,6 +7,7 @@
 import { PICTURE } from "../address.js";
 import { prepare, ticks } from "../canvas.js";
 import { titleOf } from "../colouring.js";
+import { curvedPlane, firstCurved, Globe } from "../curved.js";
 import { button, choice, element, note, segments, text, tick } from "../elements.js";
 import { LatentMap } from "../latent_map.js";
 import { keyOfMarks } from "../marks.js";
@@ -52,7 +53,10 @@ export class MapView extends View {
     const { app } = this;
     const { world, state } = app;
     const bar = element("div", { className: "bar" });
-    if (app.contents.latents.dim > 2 || app.contents.embedding) bar.append(...this._planes());
+    const isGlobe = firstCurved(app.contents.latents)?.startsWith("globe");
+    const hasPlanes = app.contents.latents.dim > (isGlobe ? 3 : 2);
+    if (hasPlanes || app.contents.embedding) bar.append(...this._planes());
+    if (isGlobe) bar.append(this._turning());
     const columns = world.columns.map((column) => /** @type {[string, string]} */ ([column.name, titleOf(column)]));
     const pictures = world.designs.kind === "image" ? t`Thumbnails` : t`Glyphs`;
     /** @type {[string, string][]} */
@@ -265,6 +269,27 @@ export class MapView extends View {
     return `${t`The fog is the thicker, the likelier a design is invalid.`} ${say(contents.validity.note)}`;
   }
 
+  // Which side of the globe is seen.
+  _turning() {
+    const { app } = this;
+    /** @type {[string, "turn" | "tilt", number][]} */
+    const ways = [
+      [t`Turn`, "turn", 180],
+      [t`Tilt`, "tilt", 90],
+    ];
+    const parts = ways.map(([name, key, most]) => {
+      const start = Globe.parts(app.state.plane) ?? Globe.parts(firstCurved(app.contents.latents));
+      const slider = element("input", { type: "range", min: -most, max: most, step: 5, value: start[key] });
+      slider.addEventListener("input", () => {
+        const side = Globe.parts(app.state.plane) ?? { ...start };
+        side[key] = Number(slider.value);
+        this._setPlane(`globe:${side.turn}:${side.tilt}`);
+      });
+      return element("label", { className: "turning" }, text("span", name), slider);
+    });
+    return element("span", { className: "pair" }, ...parts);
+  }
+
   _planes() {
     const { app } = this;
     const [a, b] = app.contents.latents.order;
@@ -273,8 +298,11 @@ export class MapView extends View {
     if (app.contents.latents.dim < 3) planes[0] = ["two", t`the latents`];
     if (app.contents.plane) planes.unshift(["pca", "PCA"]);
     if (app.contents.embedding) planes.push([PICTURE, t`${app.contents.embedding.name}, a picture`]);
-    const named = ["pca", PICTURE];
-    const chosen = named.includes(app.state.plane) ? app.state.plane : "two";
+    const curved = firstCurved(app.contents.latents);
+    if (curved) planes.unshift([curved, curved === "disc" ? t`the disc` : t`the globe`]);
+    const named = ["pca", PICTURE, ...(curved ? [curved] : [])];
+    const key = Globe.parts(app.state.plane) ? curved : app.state.plane;
+    const chosen = named.includes(key) ? key : "two";
     const two = app.contents.latents.dim < 3 ? "0,1" : `${a},${b}`;
     this.pair = element("span", { className: "pair" });
     return [choice(t`Plane`, planes, chosen, (key) => this._setPlane(named.includes(key) ? key : two)), this.pair];
@@ -287,7 +315,13 @@ export class MapView extends View {
     if (this._pairOf === plane) return;
     this._pairOf = plane;
     this.pair.replaceChildren();
-    if (plane === "pca" || plane === PICTURE || app.contents.latents.dim < 3) return;
+    if (
+      plane === "pca" ||
+      plane === PICTURE ||
+      curvedPlane(plane, app.contents.latents) ||
+      app.contents.latents.dim < 3
+    )
+      return;
     const [a, b] = plane.split(",").map(Number);
     const names = app.contents.latents.order.map((k) => /** @type {[number, string]} */ ([k, `z${k + 1}`]));
     this.pair.append(

@@ -178,10 +178,13 @@ export class MorphView extends View {
     const key = [a, b, ...pins.map((pin) => pin.join(","))].join("|");
     if (key === this._waysOf) return;
     this._waysOf = key;
-    const { cloud } = this.app.world;
+    const { space, world } = this.app;
+    const { cloud } = world;
     this.ways = {
-      straight: straightWay(pins[a], pins[b], FINE),
-      data: wayAlongData(cloud, pins[a], pins[b], FINE),
+      straight: straightWay(pins[a], pins[b], FINE, (a, b, share) =>
+        space.between(/** @type {Point} */ (a), /** @type {Point} */ (b), share),
+      ),
+      data: wayAlongData(cloud, pins[a], pins[b], FINE).map((z) => space.nearest(z)),
     };
   }
 

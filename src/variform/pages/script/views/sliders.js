@@ -150,8 +150,7 @@ export class SlidersView extends View {
     };
     strip.addEventListener("pointerdown", (event) => this._move(k, valueAt(event)));
     strip.addEventListener("pointermove", (event) => {
-      const z = app.state.z.slice();
-      z[k] = valueAt(event);
+      const z = app.space.moved(app.state.z, k, valueAt(event));
       if (event.buttons) app.set({ z });
       else app.follow(z);
     });
@@ -164,9 +163,7 @@ export class SlidersView extends View {
    * @param {number} value
    */
   _move(k, value) {
-    const z = this.app.state.z.slice();
-    z[k] = value;
-    this.app.set({ z });
+    this.app.set({ z: this.app.space.moved(this.app.state.z, k, value) });
   }
 
   /** @param {string} key */
@@ -176,9 +173,7 @@ export class SlidersView extends View {
     this._drawn = true;
     for (const { k, low, high, strip, frame } of this.rows) {
       const points = Array.from({ length: STRIP }, (_, i) => {
-        const z = app.state.z.slice();
-        z[k] = low + ((i + 0.5) / STRIP) * (high - low);
-        return z;
+        return app.space.moved(app.state.z, k, low + ((i + 0.5) / STRIP) * (high - low));
       });
       const values = await app.many(points, () => this._stripsOf === key);
       if (!values) return;
