@@ -740,7 +740,7 @@ def _law(vae: VAE) -> Any:
 
 
 def _ranges(means: Array, *, standard: bool, most: float) -> list[list[float]]:
-    """How far the slider of each latent goes: over the data, under N(0, I) from -3 to 3 at least, never beyond `most`."""
+    """How far the slider of each latent goes: over the data, under N(0, I) at least to -3 and 3, not beyond `most`."""
     low, high = np.quantile(means, [0.002, 0.998], axis=0)
     margin = 0.1 * (high - low) + 1e-3
     least = 3.0 if standard else 0.0
