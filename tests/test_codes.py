@@ -8,6 +8,7 @@ import torch
 from models import model_of
 from scipy import stats
 from sklearn.cluster import KMeans
+from test_lowering import run
 from torch import nn
 
 from variform import (
@@ -23,13 +24,15 @@ from variform import (
 )
 from variform.config.model import require_effect
 from variform.data.reading import dataset_from
-from variform.distributions import kl
+from variform.distributions import Bernoulli, kl
 from variform.distributions.codes import AutoregressiveCodes, CodePoint, Codes, placed
-from variform.evaluation import samplers
+from variform.evaluation import exploration, samplers
 from variform.evaluation.annealing import anneal
 from variform.evaluation.exploration import interpolation
+from variform.evaluation.illnesses.signs import signs
 from variform.evaluation.log_likelihood import score
 from variform.evaluation.refinement import refine
+from variform.export.lowering import lower_decoder, lower_encoder
 from variform.export.model_file import load_vae
 from variform.model.codes import (
     AutoregressivePrior,
@@ -42,6 +45,7 @@ from variform.model.codes import (
 )
 from variform.model.likelihoods import BernoulliLikelihood, GaussianLikelihood
 from variform.model.spaces import CodeSpace, space_of
+from variform.pages.architecture import plot_architecture
 
 KINDS = {
     "categorical": {"posterior": "categorical", "codes": 2, "values": 5},
@@ -180,6 +184,21 @@ def exact_gradient(vae, x):
     return torch.autograd.grad(
         -(log_q.exp() * (log_p - log_q)).sum(0).mean(), vae.encoder[0].weight
     )[0]
+
+
+def test_the_exact_elbo_of_a_training_is_that_of_the_score_and_its_gradient_that_of_the_sum():
+    vae, x = mixture_vae(4, 5), torch.randint(0, 2, (3, 5)).double()
+    torch.testing.assert_close(gradients(vae, x, 1, relaxation="exact"), exact_gradient(vae, x))
+    elbo = score(vae, dataset_from(x), samples=1).elbo
+    vae.posterior.relaxation = "exact"
+    torch.testing.assert_close(ELBO(vae.train())(x).elbo.detach(), elbo)
+
+
+def test_log_probabilities_of_all_pairs_by_one_product_are_those_of_single_ones():
+    logits, x = torch.randn(4, 1, 2, 3), torch.randint(0, 2, (5, 2, 3)).double()
+    found = Bernoulli(logits, event_dims=2).log_prob(x)
+    wanted = stats.bernoulli.logpmf(x.numpy(), logits.sigmoid().numpy()).sum((-2, -1))
+    np.testing.assert_allclose(found, wanted)
 
 
 def test_the_score_functions_gradient_is_the_exact_one_on_average():
@@ -417,6 +436,31 @@ def test_a_blend_of_codes_is_decoded_as_the_nearest_code(digits):
     torch.testing.assert_close(vae.decode(q.mean).mean, vae.decode(likeliest).mean)
 
 
+@pytest.mark.parametrize("name", KINDS)
+def test_a_decoder_that_leaves_torch_decodes_the_nearest_code(name, digits):
+    """In NumPy as the steps say, and in ONNX, at points between codes; the encoder is refused."""
+    vae = model_of("bernoulli", digits, **KINDS[name])
+    z = torch.randn(50, vae.latent_dim).numpy()
+    program = lower_decoder(vae)
+    wanted = exploration.decode(vae, z)
+    np.testing.assert_allclose(run(program, z), wanted, rtol=1e-5, atol=1e-5)
+    with pytest.raises(ValueError, match="there is no step for"):
+        lower_encoder(vae)
+
+
+@pytest.mark.parametrize("name", ["categorical", "vq"])
+def test_no_sampler_is_missed_by_a_doctor(name, digits):
+    vae = model_of("bernoulli", digits, **KINDS[name])
+    assert {"prior", "amortisation"}.isdisjoint(signs(vae, digits.test, digits.train))
+
+
+def test_the_picture_of_a_model_says_how_many_codes_it_has(digits):
+    for name in KINDS:
+        vae = model_of("bernoulli", digits, **KINDS[name])
+        words = f"{vae.posterior.codes} codes of {vae.posterior.values} values"
+        assert words in plot_architecture(vae).svg
+
+
 def test_a_temperature_sharpens_codes(digits):
     from variform.distributions.temperature import tempered
 
@@ -450,6 +494,7 @@ def test_what_codes_cannot_do_is_refused(digits):
         ({"posterior": "lfq", "values": 6}, "power of 2"),
         ({"posterior": "fsq", "levels": (1, 5)}, "2 or more"),
         ({"posterior": "joint", "relaxation": "score"}, "codes alone"),
+        ({"posterior": "categorical", "relaxation": "exact"}, "up to 4,096 values together"),
         ({"posterior": "vq", "codes": 1, "prior": "autoregressive"}, "codes before others"),
     ):
         with pytest.raises(ValueError, match=what):

@@ -76,7 +76,8 @@ class ModelConfig:
         values: Values of each code; of `vq` the entries of the table, of `lfq` a power of 2.
         relaxation: How an encoder learns from draws of a `categorical` or `joint` posterior: `gumbel`, draws between
             the values (Gumbel-softmax); `straight-through`, exact draws with the gradients of those; `score`, exact
-            draws and the score function with a leave-one-out baseline, which needs 2 or more samples.
+            draws and the score function with a leave-one-out baseline, which needs 2 or more samples; `exact`, no
+            draws, but the sum over all values, where `categorical` codes have up to 4,096 together.
         temperature: Of relaxed draws, at the first step.
         temperature_least: The least temperature.
         temperature_rate: How fast the temperature falls: by e^(-rate) a step.
@@ -131,7 +132,7 @@ class ModelConfig:
     curvature: Positive = 1.0
     codes: Count = 10
     values: Count = 16
-    relaxation: Literal["gumbel", "straight-through", "score"] = "gumbel"
+    relaxation: Literal["gumbel", "straight-through", "score", "exact"] = "gumbel"
     temperature: Positive = 1.0
     temperature_least: Positive = 0.5
     temperature_rate: NotNegative = 3e-5

@@ -134,6 +134,7 @@ class Codes(Coded):
         temperature: Of relaxed draws, above 0; None for exact ones.
         straight_through: Exact draws with relaxed gradients.
         is_scored: Whether gradients reach the logits by the log-probabilities of exact draws alone.
+        is_enumerated: Whether training sums over all values.
 
     Shape:
         `sample((L,))` is (L, *batch, D); `log_prob` is (*sample, *batch), in nats.
@@ -155,11 +156,12 @@ class Codes(Coded):
         temperature: Tensor | None = None,
         straight_through: bool = False,
         is_scored: bool = False,
+        is_enumerated: bool = False,
     ) -> None:
         super().__init__(logits.shape[:-2], logits.shape[-2], logits.shape[-1], places)
         self.log_shares = logits.log_softmax(-1)
         self.temperature, self.straight_through = temperature, straight_through
-        self.is_scored = is_scored
+        self.is_scored, self.is_enumerated = is_scored, is_enumerated
 
     @property
     def device(self) -> torch.device:

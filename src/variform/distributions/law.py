@@ -41,6 +41,8 @@ class Law(Distribution):
     arg_constraints = {}  # noqa: RUF012 (torch's name for "nothing to check": shapes are checked when a VAE is built)
     is_scored = False
     """Whether gradients reach its parameters by the log-probabilities of its draws alone, not through the draws."""
+    is_enumerated = False
+    """Whether training sums over all of its values instead of drawing some."""
     penalty: Tensor | None = None
     """What a posterior costs in training beside the ELBO, (*batch,)."""
 

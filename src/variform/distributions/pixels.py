@@ -60,7 +60,16 @@ class Bernoulli(Law):
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Log-probability of `value`, event summed, in nats; in one pass, faster than the sum of its entries."""
+        event_dims = len(self.event_shape)
+        are_rows = value.ndim == event_dims + 1 and len(value) > 1
+        if are_rows and self.logits.ndim == event_dims + 2 and self.logits.shape[1] == 1:
+            return self._of_pairs(value)
         return _BernoulliLogProb.apply(value, self.logits, len(self.event_shape))
+
+    def _of_pairs(self, value: Tensor) -> Tensor:
+        """The same of every law (K, 1) at every value (B,), (K, B), by one matrix product."""
+        logits, x = self.logits.flatten(1), value.flatten(1)
+        return logits @ x.to(logits).T - functional.softplus(logits).sum(1, keepdim=True)
 
 
 class _BernoulliLogProb(torch.autograd.Function):

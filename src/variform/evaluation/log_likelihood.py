@@ -26,7 +26,7 @@ from variform.distributions.law import Law
 from variform.evaluation.pareto import FEWEST_SAMPLES, Tail
 from variform.evaluation.refinement import refine as refined
 from variform.evaluation.standard_error import HIGH_K, Estimate
-from variform.model.importance import Weights, log_weights
+from variform.model.importance import Weights, enumerated, log_weights
 from variform.model.vae import VAE, HasVAE, evaluating, vae_of
 from variform.system import draws, memory
 from variform.system.compiling import compiled
@@ -420,23 +420,13 @@ def _enumerated(
 ) -> dict[str, Tensor]:
     """As `_Sums.found`, exactly: every z is decoded, and none is drawn."""
     assert isinstance(p, Coded)
-    likelihoods, log_q, log_p = [], [], []
-    for z in p.every().split(sizes.decoded):
-        rows = z[:, None].expand(len(z), len(x), -1) if context is not None else z[:, None]
-        likelihoods.append(vae.decode(rows, context).log_prob(x).double())  # (K, B)
-        log_q.append(q.log_prob(z[:, None]).double())
-        log_p.append(p.log_prob(z).double())
-    log_likelihood, log_share = torch.cat(likelihoods), torch.cat(log_q)
-    log_prior = torch.cat(log_p)[:, None].expand_as(log_likelihood)
-    share = log_share.exp()
-    expected = (share * log_likelihood).sum(0)
-    # Where q(z|x) is 0 its logarithm is none, and counts for nothing.
-    divergence = torch.where(share > 0, share * (log_share - log_prior), 0).sum(0)
+    found = enumerated(vae, x, q, p, context=context, at_once=sizes.decoded)
+    expected, divergence = found.expected.double(), found.kl.double()
     return {
         "elbo": expected - divergence,
         "log_likelihood": expected,
         "kl": divergence,
-        "log_px": (log_prior + log_likelihood).logsumexp(0),  # eq: enumeration
+        "log_px": found.log_px.double(),
         "ess": torch.full_like(expected, samples),
         "pareto_k": torch.full_like(expected, -math.inf),
     }

@@ -19,6 +19,7 @@ from variform.evaluation.pareto import FEWEST_SAMPLES
 from variform.evaluation.standard_error import HIGH_K, Estimate
 from variform.evaluation.tables import PCAS, has_two_metrics
 from variform.evaluation.verdict import said
+from variform.model.codes import QuantisingPosterior
 from variform.model.vae import VAE, HasVAE, vae_of
 
 
@@ -155,6 +156,10 @@ def _notes(vae: VAE, data: Dataset, numbers: dict[str, Any]) -> list[str]:
             "as an interval of the density, without dequantisation: an approximation, not a bound."
         )
     notes += _notes_on_importance_sampling(numbers)
+    if isinstance(vae.posterior, QuantisingPosterior) and not numbers["nll"].get("is_exact"):
+        notes.append(
+            "NLL is -ELBO, a bound: q(z|x) is one code, and other codes can only add to p(x)."
+        )
     if numbers["kl_per_dimension"] is None:
         notes.append(
             "KL does not split into latent dimensions under this posterior and prior: latents are ordered by the "

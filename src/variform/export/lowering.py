@@ -72,6 +72,7 @@ from variform.model.networks import (
     ResidualBlock,
 )
 from variform.model.posteriors import DiagonalPosterior, FullCovariancePosterior
+from variform.model.spaces import CodeSpace, Space, SpaceBeside, space_of
 from variform.model.vae import VAE
 from variform.system.draws import Dropout
 
@@ -123,6 +124,7 @@ def lower_decoder(vae: VAE, *, single: bool = False, spread: bool = False) -> Pr
         ['dense', 'map', 'dense', 'reshape', 'map', 'multiply']
     """
     decoding = Lowering((vae.latent_dim,))
+    _nearest(decoding, space_of(vae))
     if vae.context_dim:
         decoding.context(vae.context_dim)
     lower_network(decoding, vae.decoder)
@@ -369,6 +371,41 @@ _OF_LIKELIHOODS = (
 
 
 # ---- networks
+
+
+def _nearest(decoding: Lowering, space: Space) -> None:
+    """The nearest point of the space: of codes the decoder knows no others."""
+    if isinstance(space, SpaceBeside):
+        flat, whole = range(space.flat), range(space.flat, decoding.shape[0])
+
+        def coded(branch: Lowering) -> None:
+            branch.take(whole)
+            _nearest(branch, space.codes)
+
+        decoding.concatenate([lambda branch: branch.take(flat), coded])
+    elif isinstance(space, CodeSpace):
+        _nearest_codes(decoding, space)
+
+
+def _nearest_codes(decoding: Lowering, space: CodeSpace) -> None:
+    """The number of the value whose place is nearest, for each code; and from it a one-hot block, or the place."""
+    codes, dim = space.codes, decoding.shape[0]
+    width = dim // codes
+    places = torch.eye(width) if space.places is None else space.places.double()
+    places = places.expand(codes, *places.shape[-2:])  # (C, V, E)
+    values = places.shape[1]
+    which = torch.eye(codes)
+    # Twice the product with each place, less its square: the greatest is nearest. Value by value, then code by code.
+    near = 2 * torch.einsum("cve,cd->vcde", places.double(), which.double())
+    decoding.dense(near.reshape(values * codes, dim), -places.square().sum(-1).T.flatten())
+    decoding.reshape((values, codes))
+    decoding.levels("likeliest")
+    number = -torch.arange(values, dtype=torch.float64).repeat(codes)
+    decoding.dense(which.repeat_interleave(values, 0), number)
+    decoding.map("is-zero")
+    if space.places is not None:
+        back = torch.einsum("cve,cd->cedv", places.double(), which.double())
+        decoding.dense(back.reshape(dim, codes * values), torch.zeros(dim))
 
 
 def lower_network(lowering: Lowering, network: nn.Module, context_dim: int = 0) -> None:

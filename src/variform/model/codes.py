@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from variform.config.checks import Count, NotNegative, Positive, Share, checked
 from variform.distributions.codes import (
+    MOST_ENUMERATED,
     AutoregressiveCodes,
     Beside,
     CodePoint,
@@ -21,7 +22,7 @@ from variform.distributions.law import Law
 from variform.model.posteriors import DiagonalPosterior, Std
 from variform.model.spaces import CodeSpace, SpaceBeside
 
-Relaxation = Literal["gumbel", "straight-through", "score"]
+Relaxation = Literal["gumbel", "straight-through", "score", "exact"]
 
 
 class CodeUse(NamedTuple):
@@ -89,7 +90,8 @@ class CategoricalPosterior(nn.Module):
 
     Draws are exact. In training they are made so that the encoder learns from them: `gumbel` relaxes them at a
     temperature, `straight-through` takes exact draws and the relaxed ones' gradients, `score` takes exact draws and the
-    gradient of their log-probabilities (see `objectives.elbo.leave_one_out`).
+    gradient of their log-probabilities (see `objectives.elbo.leave_one_out`). `exact` draws none: the ELBO is the sum
+    over all values, where codes have up to 4,096 together.
 
     Args:
         codes: C.
@@ -125,6 +127,11 @@ class CategoricalPosterior(nn.Module):
         temperature_rate: NotNegative = 3e-5,
     ) -> None:
         super().__init__()
+        if relaxation == "exact" and values**codes > MOST_ENUMERATED:
+            raise ValueError(
+                f"`relaxation='exact'` needs codes with up to {MOST_ENUMERATED:,} values together; got {codes} of "
+                f"{values}. Use `relaxation='gumbel'`."
+            )
         self.codes, self.values, self.relaxation = codes, values, relaxation
         self.schedule = (temperature, min(temperature, temperature_least), temperature_rate)
         # It follows from the step.
@@ -165,6 +172,8 @@ class CategoricalPosterior(nn.Module):
             return Codes(params)
         if self.relaxation == "score":
             return Codes(params, is_scored=True)
+        if self.relaxation == "exact":
+            return Codes(params, is_enumerated=True)
         hard = self.relaxation == "straight-through"
         return Codes(params, temperature=self.temperature, straight_through=hard)
 
@@ -195,12 +204,17 @@ class JointPosterior(nn.Module):
         self, flat_dim: Count, codes: CategoricalPosterior, *, std: Std = "softplus"
     ) -> None:
         super().__init__()
-        if codes.relaxation == "score":
+        if codes.relaxation in ("score", "exact"):
             raise ValueError(
-                "`relaxation='score'` needs codes alone; got continuous latents beside them. Use "
+                f"`relaxation={codes.relaxation!r}` needs codes alone; got continuous latents beside them. Use "
                 "`relaxation='gumbel'` or `relaxation='straight-through'`."
             )
         self.flat, self.discrete = DiagonalPosterior(flat_dim, std=std), codes
+
+    @property
+    def std(self) -> Std:
+        """As of the continuous latents."""
+        return self.flat.std
 
     @property
     def codes(self) -> int:

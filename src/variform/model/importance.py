@@ -5,6 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from variform.distributions.codes import Coded
 from variform.distributions.law import Law
 from variform.model.vae import VAE
 
@@ -77,3 +78,68 @@ def weights_of(
     p = vae.latent_prior() if p is None else p
     log_weight = log_likelihood + p.log_prob(z) - log_q  # eq: log-weights
     return Weights(log_weight, log_likelihood, z, log_q)
+
+
+class Enumerated(NamedTuple):
+    """What is known of every z there is, (K, B) in nats but for the first."""
+
+    log_likelihood: Tensor
+    """log p(x|z)."""
+    log_q: Tensor
+    """log q(z|x)."""
+    log_p: Tensor
+    """log p(z)."""
+
+    @property
+    def expected(self) -> Tensor:
+        """E_q[log p(x|z)], (B,)."""
+        return (self.log_q.exp() * self.log_likelihood).sum(0)
+
+    @property
+    def kl(self) -> Tensor:
+        """KL(q(z|x) || p(z)), (B,); where q(z|x) is 0 its logarithm is none, and counts for nothing."""
+        share = self.log_q.exp()
+        return torch.where(share > 0, share * (self.log_q - self.log_p), 0).sum(0)
+
+    @property
+    def log_px(self) -> Tensor:
+        """log p(x), (B,), exactly."""
+        return (self.log_p + self.log_likelihood).logsumexp(0)  # eq: enumeration
+
+
+def enumerated(
+    vae: VAE,
+    x: Tensor,
+    q: Law,
+    p: Coded,
+    *,
+    context: Tensor | None = None,
+    at_once: int | None = None,
+) -> Enumerated:
+    """The sums over all z, of which there are few: none is drawn.
+
+    Args:
+        vae: The model.
+        x: (B, *event).
+        q: q(z|x).
+        p: p(z), `Coded.is_enumerable`.
+        context: What a conditional model is conditioned on, (B, C).
+        at_once: How many z are decoded at once, all by default.
+
+    Example:
+        >>> from variform import ModelConfig, build_vae, read
+        >>> data = read("digits")
+        >>> vae = build_vae(ModelConfig(posterior="categorical", codes=1, values=5), data.schema).eval()
+        >>> x = vae.like(data.test.prepared()[:3])
+        >>> found = enumerated(vae, x, vae.encode(x), vae.latent_prior())
+        >>> bool((found.log_px >= found.expected - found.kl).all())
+        True
+    """
+    every = p.every()
+    likelihoods = []
+    for z in every.split(at_once or len(every)):
+        of_rows = z[:, None] if context is None else z[:, None].expand(len(z), len(x), -1)
+        likelihoods.append(vae.decode(of_rows, context).log_prob(x))
+    log_likelihood = torch.cat(likelihoods)
+    log_p = p.log_prob(every)[:, None].expand_as(log_likelihood)
+    return Enumerated(log_likelihood, q.log_prob(every[:, None]), log_p)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from variform.config.checks import Count, NotNegative, checked
+from variform.distributions.codes import Coded
 from variform.distributions.hierarchy import Hierarchy, kl_by_level
 from variform.distributions.kl import (
     has_closed_form_kl,
@@ -15,6 +16,7 @@ from variform.distributions.kl import (
     splits_into_dimensions,
 )
 from variform.distributions.law import Law
+from variform.model.importance import enumerated
 from variform.model.vae import VAE, HasVAE
 from variform.objectives.objective import KL, Objective, Terms, laws_of
 from variform.objectives.schedules import Schedule
@@ -149,6 +151,11 @@ class ELBO(Objective):
     def _parts(self, x: Tensor, context: Tensor | None) -> tuple[Law, Tensor, Terms]:
         """q(z|x), its draws (L, B, latent_dim) and the terms."""
         q, p = self.encode(x, context), self.vae.latent_prior()
+        if q.is_enumerated and isinstance(p, Coded):
+            found = enumerated(self.vae, x, q, p, context=context)
+            loss = -(found.expected - self.weight * found.kl)
+            z = q.sample(torch.Size((self.samples,)))
+            return q, z, Terms(loss, found.expected, found.kl)
         by_level, apart = None, torch.zeros(())
         if self.kl != "monte-carlo" and has_closed_form_kl(q, p):
             z, divergence = q.rsample(torch.Size((self.samples,))), kl(q, p)

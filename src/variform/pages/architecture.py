@@ -20,6 +20,7 @@ from variform.config.model import prior_name
 from variform.config.words import counted
 from variform.model.architecture import Block, Shape, blocks_of
 from variform.model.features import FilledGaps, LogCounts
+from variform.model.spaces import space_of
 from variform.model.vae import VAE, HasVAE, vae_of
 from variform.system.files import write_text
 
@@ -283,7 +284,12 @@ def _posterior(plan: _Plan, vae: VAE, last: _Cell) -> _Cell:
     plan.add(*kinds, after=[last])
     plan.edges += [(last, kind) for kind in kinds[1:]]
     steps = getattr(family, "steps", None)
-    lines = [f"{_SIGMA} = " + ("e^(h/2)" if family.std == "exp" else "log(1 + e^h)")]
+    std = getattr(family, "std", None)
+    lines = (
+        [] if std is None else [f"{_SIGMA} = " + ("e^(h/2)" if std == "exp" else "log(1 + e^h)")]
+    )
+    if not space_of(vae).has_densities:
+        lines.append(f"{counted(family.codes, 'code')} of {family.values:,} values")
     lines += [] if steps is None else [counted(len(steps.steps), "step")]
     q = _Cell(f"q(z|x): {family.law_name}", [*lines, *_weights(family)], is_law=True)
     plan.add(q, after=kinds)

@@ -164,6 +164,8 @@ def _amortisation(vae: VAE, rows: Dataset, thorough: bool, seed: int) -> dict[st
 
 
 def _prior(vae: VAE, rows: Dataset, train: Dataset, seed: int) -> dict[str, Any]:
+    if not space_of(vae).is_flat:
+        return {}
     if vae.latent_dim > _MOST_LATENTS or len(rows) < 2 or len(train) < 4 * vae.latent_dim:
         return {}
     if not space_of(vae).is_flat:  # where a Gaussian mixture has no density to compare

@@ -20,8 +20,14 @@ _OPTIONS: dict[str, str] = {
     "source": "i input in file",
     "latent_dim": (
         "z nz d latent z-dim dim-z latent-size latent-dims n-latent n-latents "
-        "num-latents latent-dimension code-size n-components embedding-dim bottleneck dim"
+        "num-latents latent-dimension code-size n-components bottleneck dim"
     ),
+    "codes": "n-codes num-codes code-length n-categoricals",
+    "values": "num-embeddings n-embed codebook-size n-classes num-categories cardinality",
+    "embedding_dim": "code-dim d-embed",
+    "relaxation": "estimator gradient-estimator",
+    "stages": "num-quantizers n-quantizers",
+    "commitment": "commitment-cost commitment-weight beta-commit",
     "likelihood": (
         "loss distribution dist decoder-dist recon-loss criterion "
         "reconstruction-loss gene-likelihood px"
