@@ -33,11 +33,7 @@ def rates_beside(values: Array) -> dict[str, float]:
     content = np.ascontiguousarray(values).tobytes()
     if is_binary:
         content = np.packbits(values.reshape(len(values), -1) != values.min(), axis=1).tobytes()
-    lengths = {
-        "gzip": len(gzip.compress(content, 9)),
-        "bz2": len(bz2.compress(content, 9)),
-        "xz": len(lzma.compress(content, preset=9 | lzma.PRESET_EXTREME)),
-    }
+    lengths = lengths_beside(content)
     picture = _sheet(values, is_binary=is_binary)
     if picture is not None:
         lengths["PNG"] = _length(picture, "PNG", optimize=True)
@@ -45,6 +41,23 @@ def rates_beside(values: Array) -> dict[str, float]:
             shown = picture.convert("RGB")
             lengths["WebP"] = _length(shown, "WEBP", lossless=True, quality=100, method=6)
     return {name: 8 * length / values.size for name, length in lengths.items()}
+
+
+def lengths_beside(content: bytes) -> dict[str, int]:
+    """Bytes of the same content by gzip, bz2 and xz at their best.
+
+    Args:
+        content: The bytes of a file.
+
+    Example:
+        >>> list(lengths_beside(b"some text"))
+        ['gzip', 'bz2', 'xz']
+    """
+    return {
+        "gzip": len(gzip.compress(content, 9)),
+        "bz2": len(bz2.compress(content, 9)),
+        "xz": len(lzma.compress(content, preset=9 | lzma.PRESET_EXTREME)),
+    }
 
 
 def _sheet(values: Array, *, is_binary: bool) -> Image.Image | None:

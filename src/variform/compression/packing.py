@@ -3,11 +3,14 @@
 import json
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from variform.compression.stack import FastStack
+from variform.compression.tables import Symbols, symbols_of, text_of
+from variform.config.data import DataConfig
 from variform.data.dataset import Dataset
 from variform.export import codec
 from variform.export.coding import lower_codec
@@ -85,12 +88,60 @@ def pack(vae: VAE | HasVAE, values: Array) -> Packed:
         True
     """
     of_model = codec_of(vae)
+    if of_model.facts["needs grid"]:
+        raise ValueError(
+            "an array must hold rows of levels, zeros and ones or pixels; this model is of a table, whose cells as "
+            "they are written say what is to come back. Compress the .csv file."
+        )
     rows = _in_shape(values, tuple(of_model.facts["shape"]))
     symbols = of_model.symbols(rows)
     _require_known(rows, symbols, vae_of(vae))
     facts = {"shape": list(values.shape), "dtype": values.dtype.str}
     content, first = codec.pack(of_model, symbols, facts)
     return Packed(content, max(1, values.size), first)
+
+
+def pack_table(vae: VAE | HasVAE, source: Path, config: DataConfig) -> Packed:
+    """As `pack`, a text file of a table, from which the same file comes back byte for byte.
+
+    A real number is stored as the decimal that stands in its cell, under the probability of its bin, which is as wide
+    as the last decimal of the column. Columns that the model does not know are in the file too, compressed by LZMA.
+
+    Args:
+        vae: A model of a mixed table or of counts.
+        source: The file.
+        config: How the model's data were read.
+
+    Raises:
+        ValueError: as `pack` and `symbols_of`.
+    """
+    of_model = codec_of(vae)
+    schema = vae_of(vae).schema
+    assert schema is not None
+    if not of_model.facts["needs grid"]:
+        raise ValueError(
+            "a model of levels compresses a .npy file; this is a table. Write its numbers with `numpy.save`."
+        )
+    table = symbols_of(source, schema, config)
+    facts = {"grid": table.grid, "suffix": source.suffix}
+    content, first = codec.pack(of_model, table.values, facts, table.rest)
+    return Packed(content, max(1, table.values.size), first)
+
+
+def unpack_table(vae: VAE | HasVAE, content: bytes) -> bytes:
+    """The text file that `pack_table` compressed with the same model.
+
+    Args:
+        vae: The model.
+        content: The bytes of the compressed file.
+
+    Raises:
+        ValueError: as `unpack`.
+    """
+    values, header, rest = codec.unpack(codec_of(vae), content)
+    schema = vae_of(vae).schema
+    assert schema is not None
+    return text_of(Symbols(values, header["grid"], rest), schema)
 
 
 def unpack(vae: VAE | HasVAE, content: bytes) -> Array:

@@ -25,8 +25,9 @@ class FastStack:
     def __init__(self, words: Array) -> None:
         with needing("compress", "compression"):
             import constriction
-        self._coder = constriction.stream.stack.AnsCoder(np.asarray(words, np.uint32))
-        self._law = constriction.stream.model.Categorical(perfect=False)
+        stream: Any = constriction.stream  # pyrefly: ignore[missing-attribute] (compiled)
+        self._coder = stream.stack.AnsCoder(np.asarray(words, np.uint32))
+        self._law = stream.model.Categorical(perfect=False)
 
     def __len__(self) -> int:
         """Words that the message takes."""

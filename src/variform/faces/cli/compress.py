@@ -25,7 +25,7 @@ def compress(
 
     Args:
         run: Folder of a run, or a model file alone.
-        data: A .npy file of rows.
+        data: A .npy file of rows, or a table as .csv, .tsv or .txt.
         out: The new file; by default the name of the data with .vf behind it.
         beside: Also compress the rows with gzip, bz2, xz, and images as PNG and WebP, and say how long these are.
         json: Print the numbers as JSON.
@@ -43,7 +43,7 @@ def compress(
     rates = {
         "net, what each further row adds": numbers["net"],
         "total, the whole file": numbers["total"],
-        "negative ELBO, one draw a row": numbers["elbo"],
+        **({"negative ELBO, one draw a row": numbers["elbo"]} if "elbo" in numbers else {}),
         **numbers.get("beside", {}),
     }
     rows = [
@@ -68,12 +68,12 @@ def decompress(
     Args:
         run: Folder of the run, or its model file alone.
         file: What `variform compress` wrote.
-        out: A new .npy file; by default the name of the file without .vf.
+        out: A new file of the suffix that the data had; by default the name of the file without .vf.
     """
     require_there(run)
     from variform.compression.files import decompress_file
     from variform.runs.folder import open_run
 
     path = out or file.with_name(file.name.removesuffix(".vf"))
-    values = decompress_file(open_run(run), file, path)
-    say(f"{len(values):,} rows: {path}")
+    rows = decompress_file(open_run(run), file, path)
+    say(f"{rows:,} rows: {path}")

@@ -11,7 +11,7 @@ from variform.distributions.ordered import Ordinal
 from variform.model.likelihoods.family import Likelihood, Step, promoted, solved, total
 from variform.model.likelihoods.pixels import at_level
 
-_LEAST_GAP = 1e-4
+LEAST_GAP = 1e-4
 """Between the thresholds of ordered levels: none of these has a probability of 0."""
 
 
@@ -39,13 +39,13 @@ class OrdinalLikelihood(Likelihood):
         self.levels = levels
         # The first threshold, then the raw distances to the next ones.
         self.first = nn.Parameter(torch.full(self.event_shape, (2 - levels) * 1.0))
-        gap = math.log(math.expm1(2.0 - _LEAST_GAP))  # softplus of it is 2, less the least
+        gap = math.log(math.expm1(2.0 - LEAST_GAP))  # softplus of it is 2, less the least
         self.raw_gaps = nn.Parameter(torch.full((levels - 2, *self.event_shape), gap))
 
     @property
     def thresholds(self) -> Tensor:
         """The thresholds, (K - 1, D), in ascending order."""
-        gaps = nn.functional.softplus(promoted(self.raw_gaps)) + _LEAST_GAP
+        gaps = nn.functional.softplus(promoted(self.raw_gaps)) + LEAST_GAP
         return torch.cat([promoted(self.first)[None], gaps]).cumsum(0)
 
     def forward(self, params: Tensor) -> Law:
@@ -59,7 +59,7 @@ class OrdinalLikelihood(Likelihood):
         with torch.no_grad():
             self.first.copy_(-gap * (self.levels - 2) / 2)
             self.raw_gaps.copy_(
-                (gap - _LEAST_GAP).clamp_min(1e-3).expm1().log().expand_as(self.raw_gaps)
+                (gap - LEAST_GAP).clamp_min(1e-3).expm1().log().expand_as(self.raw_gaps)
             )
         thresholds = self.thresholds.detach().to(mean)
         mean = mean.clamp(0.01, self.levels - 1.01)
