@@ -26,6 +26,8 @@ OTHERS = {
     "PyTorch-VAE": "VanillaVAE BetaVAE BetaTCVAE CategoricalVAE ConditionalVAE DFCVAE DIPVAE FactorVAE GammaVAE HVAE "
     "InfoVAE IWAE JointVAE LogCoshVAE LVAE MIWAE MSSIMVAE SWAE TwoStageVAE VampVAE VQVAE WAE_MMD",
     "MultiVae": "CVAE JMVAE TELBO MVAE MMVAE MMVAEPlus MoPoE MVTCAE DMVAE JNF Nexus CMVAE CRMVAE MHVAE",
+    "scvi-tools": "SCVI LinearSCVI CondSCVI SCANVI AUTOZI AmortizedLDA PEAKVI POISSONVI TOTALVI MULTIVI DestVI "
+    "CellAssign SOLO JaxSCVI",
     "disent": "Ae Vae BetaVae DipVae InfoVae BetaTcVae DfcVae TripletVae TripletAe AdaVae AdaAe",
 }
 

@@ -123,6 +123,8 @@ def left_out(line: Line) -> str:
     """Why a model has no picture here; "" for one that has."""
     if "TABLE" in line.command:
         return "is for tables of columns of several kinds, and has no picture of digits."
+    if "CELLS" in line.command:
+        return "is for rows whose sizes are known, which digits have not."
     return ""
 
 

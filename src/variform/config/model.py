@@ -6,7 +6,12 @@ from pathlib import PurePath
 from typing import Annotated, Literal
 
 from variform.config.checks import Count, NotNegative, Positive, Range, Share, checked, require
-from variform.config.choices import ActivationName, InitialisationName, LikelihoodChoice
+from variform.config.choices import (
+    COUNTED,
+    ActivationName,
+    InitialisationName,
+    LikelihoodChoice,
+)
 from variform.config.words import counted
 
 OWN_PARTS = ("encoder", "decoder")
@@ -100,6 +105,8 @@ class ModelConfig:
             `negative-binomial`, and `zero-inflated-poisson` and `zero-inflated-negative-binomial` with a probability
             of more zeros for each dimension; `mixed`, a table whose columns have laws of their own.
         likelihood_components: Number of logistics for each dimension of `logistic-mixture`, at least 2.
+        size_factor: Of likelihoods of counts the name of a condition, a number above 0, which the means of a row's
+            counts are multiplied by, such as how many counts the row has in all; the decoder does not see it otherwise.
         fixed_std: Standard deviation of `gaussian-fixed`, in the units the model sees.
         posterior_std: How the encoder's output h becomes the standard deviation of q(z|x): `softplus`, log(1 + e^h),
             which no row can make explode; `exp`, e^(h/2), as most papers write it.
@@ -145,6 +152,7 @@ class ModelConfig:
     components: Count = 100
     transforms: Count = 3
     likelihood_components: Annotated[int, Range("[2, inf)", 5)] = 5
+    size_factor: str | None = None
     fixed_std: Positive = 0.1
     posterior_std: Literal["softplus", "exp"] = "softplus"
     network: Literal["mlp", "conv", "residual", "very-deep"] = "mlp"
@@ -221,6 +229,7 @@ PART_OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {
     "transforms": {"posterior": ("iaf", "maf", "planar"), "prior": ("flow",)},
     "curvature": {"posterior": ("wrapped-normal",)},
     "likelihood_components": {"likelihood": ("logistic-mixture",)},
+    "size_factor": {"likelihood": COUNTED},
     "fixed_std": {"likelihood": ("gaussian-fixed",)},
     "filters": {"network": ("conv", "residual", "very-deep")},
     "codes": {"posterior": (*CODED, "joint")},

@@ -43,6 +43,7 @@ from variform.model.networks import MLP, ConvolutionalDecoder, ConvolutionalEnco
 from variform.model.own_networks import Factory, code_of, make
 from variform.model.posteriors import DiagonalPosterior, FullCovariancePosterior, PlanarPosterior
 from variform.model.priors import MixturePrior, StandardNormalPrior, VampPrior
+from variform.model.sizes import sized
 from variform.model.vae import VAE
 
 if TYPE_CHECKING:
@@ -102,6 +103,10 @@ def build_vae(
         networks = _build_networks(
             config, schema, own, seen, posterior.params_shape, likelihood.params_shape
         )
+        if config.size_factor is not None:
+            encoding, decoding = networks
+            latents = posterior.latent_dim
+            networks = encoding, sized(decoding, config.size_factor, latents, schema, likelihood)
         prior = _build_prior(config, schema, moments)
         classifier = _build_classifier(config, schema, seen) if config.classifier else None
         vae = VAE(

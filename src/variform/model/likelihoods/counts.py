@@ -33,6 +33,11 @@ class PoissonLikelihood(Likelihood):
         """The law that `params` describe."""
         return Poisson(promoted(params).clamp_max(MOST), event_dims=len(self.event_shape))
 
+    @staticmethod
+    def times(params: Tensor, log_size: Tensor) -> Tensor:
+        """As of the base: the params are logarithms of means."""
+        return params + log_size.reshape(-1, *[1] * (params.ndim - 1))
+
     def start_at(self, mean: Tensor, variance: Tensor) -> Tensor:
         """The params at which p(x|z) has the training data's mean, kept away from 0."""
         del variance
@@ -98,6 +103,11 @@ class NegativeBinomialLikelihood(Likelihood):
         return NegativeBinomial(
             log_mean, promoted(self.log_dispersion), event_dims=len(self.event_shape)
         )
+
+    @staticmethod
+    def times(params: Tensor, log_size: Tensor) -> Tensor:
+        """As of the base: the params are logarithms of means."""
+        return params + log_size.reshape(-1, *[1] * (params.ndim - 1))
 
     def start_at(self, mean: Tensor, variance: Tensor) -> Tensor:
         """The params at which p(x|z) has the training data's mean, kept away from 0, and where it can its variance."""

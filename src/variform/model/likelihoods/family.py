@@ -136,6 +136,15 @@ class Likelihood(nn.Module):
         del variance
         return mean.new_zeros(self.params_shape)
 
+    @staticmethod
+    def times(params: Tensor, log_size: Tensor) -> Tensor:
+        """The params (B, *params_shape) with means of counts that are e to `log_size`, (B,), times as large.
+
+        Raises:
+            NotImplementedError: for a family that is not one of counts.
+        """
+        raise NotImplementedError("only the means of counts have a size factor.")
+
     def start_at_noise(self, mean: Tensor, noise: Tensor) -> Tensor:
         r"""The params at which a Gaussian is $N(\mu, \Psi)$ with a diagonal $\Psi$, as exactly as the family can.
 

@@ -60,6 +60,12 @@ class ZeroInflatedPoissonLikelihood(Likelihood):
         logits, own = promoted(params).unbind(-len(self.event_shape) - 1)
         return ZeroInflated(self.counts(own), logits)
 
+    @staticmethod
+    def times(params: Tensor, log_size: Tensor) -> Tensor:
+        """As of the base: the second half are logarithms of means."""
+        own = params[:, 1] + log_size.reshape(-1, *[1] * (params.ndim - 2))
+        return torch.stack([params[:, 0], own], 1)
+
     def start_at(self, mean: Tensor, variance: Tensor) -> Tensor:
         """The params at which p(x|z) has the training data's mean, kept away from 0, and few zeros more."""
         logits = torch.full_like(mean, self.START)
