@@ -119,11 +119,11 @@ def themed(svg: str) -> str:
     coloured = _COLOUR.sub(lambda found: _COLOURS[found[0]], svg)
 
     def rule(colours: Mapping[str, str]) -> str:
-        return ";".join(f"--{name}:{colour}" for name, colour in colours.items())
+        return "".join(f";--{name}:{colour}" for name, colour in colours.items())
 
     style = (
-        f"<style>svg{{color-scheme:light dark;{rule(light)}}} "
-        f"@media (prefers-color-scheme: dark){{svg{{{rule(dark)}}}}}</style>"
+        f"<style>svg{{color-scheme:light dark{rule(light)}}} "
+        f"@media (prefers-color-scheme: dark){{svg{{color-scheme:dark{rule(dark)}}}}}</style>"
     )
     return coloured.replace("<defs", f"{style}<defs", 1)
 
