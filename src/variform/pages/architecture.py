@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import Any
 from xml.sax.saxutils import escape
 
 from matplotlib.font_manager import findfont
@@ -279,7 +280,7 @@ def _add_network(
 
 def _posterior(plan: _Plan, vae: VAE, last: _Cell) -> _Cell:
     """What the encoder's numbers are, and the law that they describe."""
-    family = vae.posterior
+    family: Any = vae.posterior
     kinds = _kinds(family.param_counts)
     plan.add(*kinds, after=[last])
     plan.edges += [(last, kind) for kind in kinds[1:]]
