@@ -90,6 +90,7 @@ _FEW_CODES = {
     **{name: {"codes": 2, "values": 4} for name in ("categorical", "joint", "vq", "lfq")},
     "fsq": {"codes": 2, "levels": (3, 4)},
 }
+_OWN = _FEW_CODES | {"ladder": {"latents": (1, 1), "latent_dim": None}}
 
 
 def _with_prior(name):
@@ -103,7 +104,7 @@ EVERY = {
     **{name: (_kind_for(name), {"likelihood": name}) for name in get_args(LikelihoodName)},
     **{f"prior {name}": ("conditional", _with_prior(name)) for name in get_args(_CHOICES["prior"])},
     **{
-        f"posterior {name}": ("conditional", {"posterior": name, **_FEW_CODES.get(name, {})})
+        f"posterior {name}": ("conditional", {"posterior": name, **_OWN.get(name, {})})
         for name in get_args(_CHOICES["posterior"])
     },
     **{name: (name, {}) for name in ("conv", "units", "gaps", "laws", "mixed conditional")},

@@ -138,7 +138,9 @@ def integrated(vae, data):
     return torch.cat(found)
 
 
-@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize(
+    "name", [name for name in EVERY if name != "posterior ladder"]
+)  # of several latents, whose integral is in tests/test_hierarchy.py
 def test_every_likelihood_prior_and_posterior_is_annealed(name, tmp_path):
     splits, vae = every(name, tmp_path, latent_dim=1)
     rows = splits.test.take(torch.arange(4))

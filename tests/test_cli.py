@@ -185,6 +185,7 @@ def test_train_leaves_a_whole_run_and_prints_lines_that_stay_lines(workspace, ca
         *SAMPLER_FILES.values(),
     }
     later |= {"figures/draws.png", "figures/conditions.png", "figures/responses.png"}
+    later.add("figures/levels.png")
     later |= {"figures/architecture.svg", "figures/film.gif", "film.html", "film.safetensors"}
     later |= {"validation-scores.safetensors", "axes.json", *own_rows.FILES}
     assert (
@@ -815,7 +816,10 @@ MISTAKES = [
         "--components must be left out with --prior normal",
     ),
     ("profile digits --filters 8,8", "--filters must be left out with --network mlp"),
-    ("train digits --network cnn", "--network must be one of mlp, conv, residual; got 'cnn'"),
+    (
+        "train digits --network cnn",
+        "--network must be one of mlp, conv, residual, very-deep; got 'cnn'",
+    ),
     ("train digits --network conv --filters 8,0", "each of --filters must be at least 1"),
     ("train digits --network conv --filters 8,8,8,8", "at most 3 numbers for images of 8 x 8"),
     (

@@ -310,9 +310,12 @@ def test_every_field_has_a_comment_and_the_examples_are_values_that_it_takes():
         name for name, value in vars(RunConfig()).items() if not dataclasses.is_dataclass(value)
     }
     assert set(of_fields) == expected | of_runs
-    assert "One of mlp, conv, residual." in " ".join(of_fields["network"]).replace("# ", "")
+    assert "One of mlp, conv, residual, very-deep." in " ".join(of_fields["network"]).replace(
+        "# ", ""
+    )
     for name, block in of_fields.items():
-        (part,) = [part for part in RunConfig().parts if hasattr(part, name)] or [RunConfig()]
+        parts = [part for part in RunConfig().parts if name in vars(part)]
+        (part,) = parts or [RunConfig()]
         if block[-1].startswith("# "):
             value = tomllib.loads(block[-1].removeprefix("# "))[name]
             converted(get_type_hints(type(part), include_extras=True)[name], value, name)

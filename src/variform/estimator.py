@@ -57,7 +57,12 @@ from variform.training.fit import fit
 
 Array = NDArray[Any]
 Seed = int | np.random.RandomState | None
-_WITH_OPTION = {name for users in PART_OPTIONS.values() for name in users.get("likelihood", ())}
+_WITH_OPTION = {
+    name
+    for option, users in PART_OPTIONS.items()
+    if option != "size_factor"  # of a condition, which there is none of here
+    for name in users.get("likelihood", ())
+}
 """The likelihoods that have an option of their own, which there is none for here."""
 _LIKELIHOOD_NAMES = [
     name

@@ -182,6 +182,15 @@ class ModelConfig:
         """Whether z lies on a sphere, and so is one number more than the latent dimensions."""
         return self.posterior in ("von-mises-fisher", "power-spherical")
 
+    def __repr__(self) -> str:
+        """The options that are not at their defaults."""
+        given = [
+            f"{field.name}={getattr(self, field.name)!r}"
+            for field in dataclasses.fields(self)
+            if getattr(self, field.name) != field.default
+        ]
+        return f"ModelConfig({', '.join(given)})"
+
     @property
     def dimensions(self) -> int:
         """Latent dimensions that are no codes: as given, or the usual ones where no rows say more."""
