@@ -64,7 +64,7 @@ class Annealed:
         )
 
 
-_INSTEAD = "Use importance samples: `score`."
+_INSTEAD = "Leave `ais` out; importance samples need no walk."
 
 
 @checked
