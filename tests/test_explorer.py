@@ -6,7 +6,6 @@ import hashlib
 import io
 import json
 import re
-import time
 from importlib import resources
 
 import models
@@ -215,9 +214,7 @@ def test_the_frame_of_a_notebook_runs_the_page(chromium, pages, tmp_path):
     inside = chromium.page.frames[1]
     # Not by waiting for a function, which asks for `eval` where the page is not ready yet; its policy has none.
     is_ready = "performance.getEntriesByName('variform-ready').length"
-    deadline = time.monotonic() + 60
-    while not inside.evaluate(is_ready) and time.monotonic() < deadline:
-        time.sleep(0.1)
+    until(chromium.page, lambda: inside.evaluate(is_ready))
     assert inside.evaluate("variform.ready.then((app) => app.values.length)") == 64
     inside.evaluate("variform.ready.then((app) => (app.open('grid'), app._writeAddress()))")
     with pytest.raises(Exception, match=r"cross-origin|Blocked a frame"):

@@ -286,9 +286,8 @@ def _posterior(plan: _Plan, vae: VAE, last: _Cell) -> _Cell:
     plan.edges += [(last, kind) for kind in kinds[1:]]
     steps = getattr(family, "steps", None)
     std = getattr(family, "std", None)
-    lines = (
-        [] if std is None else [f"{_SIGMA} = " + ("e^(h/2)" if std == "exp" else "log(1 + e^h)")]
-    )
+    stds = {"exp": "e^(h/2)", "softplus": "log(1 + e^h)"}
+    lines = [] if std is None else [f"{_SIGMA} = {stds[std]}"]
     if not space_of(vae).has_densities:
         lines.append(f"{counted(family.codes, 'code')} of {family.values:,} values")
     lines += [] if steps is None else [counted(len(steps.steps), "step")]
