@@ -36,7 +36,23 @@ def level_networks(widths: Sequence[int], network: Network, evidence: int = 0) -
     ]
 
 
-class HierarchicalPosterior(nn.Module):
+class _Levels(nn.Module):
+    """What posteriors and priors of several latents share."""
+
+    widths: tuple[int, ...]
+    std: Std
+
+    def extra_repr(self) -> str:
+        """Shown when the module is printed."""
+        return f"widths={self.widths}, std={self.std}"
+
+    @property
+    def latent_dim(self) -> int:
+        """Numbers in z."""
+        return sum(self.widths)
+
+
+class HierarchicalPosterior(_Levels):
     r"""$q(z|x) = q(z_L|x) \prod_{l<L} q(z_l | x, z_{l+1}, \dots, z_L)$, every factor a diagonal Gaussian.
 
     The encoder gives mean and raw deviation of $z_L$ and, for each level below, what the row says of it: numbers that a
@@ -82,15 +98,6 @@ class HierarchicalPosterior(nn.Module):
         self.networks = nn.ModuleList(networks)
         self.families = _families(self.widths, std)
 
-    def extra_repr(self) -> str:
-        """Shown when the module is printed."""
-        return f"widths={self.widths}, std={self.std}"
-
-    @property
-    def latent_dim(self) -> int:
-        """Numbers in z."""
-        return sum(self.widths)
-
     @property
     def params_shape(self) -> tuple[int, ...]:
         """What the encoder must give per example."""
@@ -116,7 +123,7 @@ class HierarchicalPosterior(nn.Module):
         return Hierarchy(law, list(levels), self.widths, prior.trunk())
 
 
-class LadderPosterior(nn.Module):
+class LadderPosterior(_Levels):
     r"""A ladder: $q(z_l | x, z_{>l})$ is the product of what the row says and of the prior $p(z_l | z_{>l})$.
 
     Both are diagonal Gaussians, and so is their product. What the row says of a level does not depend on the latents
@@ -150,15 +157,6 @@ class LadderPosterior(nn.Module):
         self.widths, self.std = tuple(widths), std
         self.families = _families(self.widths, std)
 
-    def extra_repr(self) -> str:
-        """Shown when the module is printed."""
-        return f"widths={self.widths}, std={self.std}"
-
-    @property
-    def latent_dim(self) -> int:
-        """Numbers in z."""
-        return sum(self.widths)
-
     @property
     def params_shape(self) -> tuple[int, ...]:
         """What the encoder must give per example."""
@@ -177,7 +175,7 @@ class LadderPosterior(nn.Module):
         return Hierarchy(top, list(map(Merged, own, prior.levels())), self.widths, prior.trunk())
 
 
-class HierarchicalPrior(nn.Module):
+class HierarchicalPrior(_Levels):
     r"""$p(z) = p(z_L) \prod_{l<L} p(z_l | z_{l+1}, \dots, z_L)$: any prior on top, Gaussians below.
 
     Args:
@@ -214,10 +212,6 @@ class HierarchicalPrior(nn.Module):
         self.networks, self.downwards = nn.ModuleList(networks), nn.ModuleList(downwards)
         self.families = _families(self.widths[:-1], std)
         self.top = top
-
-    def extra_repr(self) -> str:
-        """Shown when the module is printed."""
-        return f"widths={self.widths}, std={self.std}"
 
     @property
     def compilable(self) -> bool:
